@@ -1,0 +1,189 @@
+"""The bus seam: what the courier, the ingest and the conductor see of MQTT.
+
+Events come out of a bounded queue; nothing here blocks the one who publishes. ``MemoryBus`` is the fake at
+this seam: the same protocol, in one process, without a broker.
+"""
+
+import queue
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shared.errors import LinkError
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker took us; ``max_packet_bytes`` is its Maximum Packet Size, None when it names none."""
+
+    max_packet_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The broker is away; the bus tries again by itself."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message came."""
+
+    topic: str
+    payload: bytes
+
+
+Event = Connected | Disconnected | Received
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says for us when we go without a word."""
+
+    topic: str
+    payload: bytes
+
+
+class Bus(Protocol):
+    """A connection that comes and goes."""
+
+    dropped: int
+
+    def start(self) -> None:
+        """Begin to connect, and go on trying."""
+
+    def stop(self) -> None:
+        """Disconnect cleanly."""
+
+    def events(self, *, timeout_s: float, limit: int = 256) -> list[Event]:
+        """Wait for the first event up to ``timeout_s`` and return what is there, at most ``limit``."""
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Send with QoS 1; a ``LinkError`` when there is no connection."""
+
+
+class Inbox:
+    """A bounded queue of events. What does not fit is dropped and counted: the protocol sends it again."""
+
+    def __init__(self, size: int = 4096) -> None:
+        self._queue: queue.Queue[Event] = queue.Queue(size)
+        self.dropped = 0
+
+    def put(self, event: Event) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            if isinstance(event, Received):
+                self.dropped += 1
+                return
+            # A change of connection must not be lost among messages: make room for it.
+            try:
+                self._queue.get_nowait()
+                self.dropped += 1
+            except queue.Empty:
+                pass
+            self.put(event)
+
+    def take(self, *, timeout_s: float, limit: int) -> list[Event]:
+        try:
+            events = [self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()]
+        except queue.Empty:
+            return []
+        while len(events) < limit:
+            try:
+                events.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return events
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Say whether a topic filter (``+``, ``#``, ``$share/<group>/``) matches a topic."""
+    if pattern.startswith("$share/"):
+        pattern = pattern.split("/", 2)[2]
+    wanted, found = pattern.split("/"), topic.split("/")
+    for index, part in enumerate(wanted):
+        if part == "#":
+            return True
+        if index >= len(found) or part not in {"+", found[index]}:
+            return False
+    return len(wanted) == len(found)
+
+
+@dataclass
+class MemoryBroker:
+    """The broker side of ``MemoryBus``; ``online = False`` is a broker that is away."""
+
+    online: bool = True
+    retained: dict[str, bytes] = field(default_factory=dict)
+    sent: list[Received] = field(default_factory=list)
+    _members: "list[MemoryBus]" = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def join(self, bus: "MemoryBus") -> None:
+        with self._lock:
+            self._members.append(bus)
+            if self.online:
+                bus.welcome(self.retained)
+
+    def leave(self, bus: "MemoryBus") -> None:
+        with self._lock:
+            if bus in self._members:
+                self._members.remove(bus)
+
+    def set_online(self, online: bool) -> None:
+        """Take the broker away or bring it back; its retained messages are kept."""
+        with self._lock:
+            self.online = online
+            for bus in self._members:
+                if online:
+                    bus.welcome(self.retained)
+                else:
+                    bus.inbox.put(Disconnected("the broker is away"))
+
+    def route(self, message: Received, *, retain: bool) -> None:
+        with self._lock:
+            if not self.online:
+                raise LinkError("broker: away; the message stays with its sender")
+            self.sent.append(message)
+            if retain:
+                self.retained[message.topic] = message.payload
+            for bus in self._members:
+                if any(matches(pattern, message.topic) for pattern in bus.filters):
+                    bus.inbox.put(message)
+
+
+class MemoryBus:
+    """One member of a ``MemoryBroker``."""
+
+    def __init__(
+        self, broker: MemoryBroker, *, filters: tuple[str, ...] = (), max_packet_bytes: int | None = None
+    ) -> None:
+        self.broker = broker
+        self.filters = filters
+        self.inbox = Inbox()
+        self._max_packet_bytes = max_packet_bytes
+
+    @property
+    def dropped(self) -> int:
+        return self.inbox.dropped
+
+    def start(self) -> None:
+        self.broker.join(self)
+
+    def stop(self) -> None:
+        self.broker.leave(self)
+
+    def welcome(self, retained: Mapping[str, bytes]) -> None:
+        self.inbox.put(Connected(self._max_packet_bytes))
+        for topic, payload in retained.items():
+            if any(matches(pattern, topic) for pattern in self.filters):
+                self.inbox.put(Received(topic, payload))
+
+    def events(self, *, timeout_s: float, limit: int = 256) -> list[Event]:
+        return self.inbox.take(timeout_s=timeout_s, limit=limit)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self.broker.route(Received(topic, payload), retain=retain)

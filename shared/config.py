@@ -1,0 +1,421 @@
+"""The configuration of a site, a line and a node: frozen structs with every default stated once.
+
+``site.toml`` describes the centre, one ``line.toml`` each unit of learning, ``agent.toml`` one node. Unknown
+keys are refused with the file, the key and the known names; every faulty table of a file is reported in one
+go; paths are relative to the file that names them.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from shared.errors import ConfigError
+from shared.geometry import PatchGrid
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, Meta(gt=0.0)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?$")]
+Colour = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of a file: frozen, and a misspelt key is an error rather than a default."""
+
+
+class BrokerTable(Table, frozen=True):
+    """The MQTT 5 broker; the password is read from a file so that it never stands in a configuration."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+
+
+class TrainerTable(Table, frozen=True):
+    """Where the trainer keeps its things and serves releases from."""
+
+    directory: str = "trainer"
+    http_host: str = "127.0.0.1"
+    http_port: Annotated[int, Meta(ge=0, le=65535)] = 8480
+    worker: Name = "main"
+
+
+class SiteConfig(Table, frozen=True):
+    """``site.toml``: one plant."""
+
+    site: Name
+    lines: Annotated[tuple[str, ...], Meta(min_length=1)]
+    broker: BrokerTable = BrokerTable()
+    trainer: TrainerTable = TrainerTable()
+
+
+class ClassTable(Table, frozen=True):
+    """One class of the class map; its place in the list is its value in masks, 0 first."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=60)]
+    colour: Colour = "#808080"
+
+
+class GeometryTable(Table, frozen=True):
+    """The sizes a line is cut by."""
+
+    tile_px: Count = 1024
+    patch_px: Count = 256
+    margin_px: Annotated[int, Meta(ge=0, le=4096)] = 128
+    cell_px: Count = 64
+    channels: Literal[1, 3] = 1
+    top_share: Share = 1 / 64
+
+
+class BudgetTable(Table, frozen=True):
+    """What each camera of the line may send."""
+
+    patches_per_hour: Positive = 200.0
+    burst: Count = 50
+    floor_share: Share = 0.05
+    bytes_per_hour: Positive | None = None
+
+
+class FilterTable(Table, frozen=True):
+    """The stream filter: which scores are worth an embedding, and how far the novelty memory reaches."""
+
+    gate_share: Share = 0.1
+    memory: Annotated[int, Meta(ge=1, le=1024)] = 1024
+    noise: Positive = 0.01
+
+
+class CropTable(Table, frozen=True):
+    """How a crop travels."""
+
+    format: Literal["jpeg", "png"] = "jpeg"
+    quality: Annotated[int, Meta(ge=50, le=100)] = 95
+
+
+class PoolTable(Table, frozen=True):
+    """How much the pool holds."""
+
+    cap: Count = 200_000
+
+
+class SelectionTable(Table, frozen=True):
+    """How a batch is drawn: ``q = (u + 0.001)^(a/b)`` weighs ``exp((S - 1) / tau)``; tau is chosen when absent."""
+
+    strategy: Literal["kdpp", "random"] = "kdpp"
+    batch: Count = 200
+    a: Share = 0.4
+    b: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.6
+    tau: Positive | None = None
+    reference_share_first: Share = 0.3
+    reference_share: Share = 0.1
+
+
+class LabellingTable(Table, frozen=True):
+    """Who answers a hand-over: people through a folder, or the simulator's own truth."""
+
+    source: Literal["folder", "oracle"] = "folder"
+
+
+class SpaceTable(Table, frozen=True):
+    """The embedding space: a SimCLR encoder trained once per line."""
+
+    encoder: str = "resnet34"
+    steps: Count = 20_000
+    minibatch: Count = 256
+    learning_rate: Positive = 1e-3
+    temperature: Positive = 0.2
+    min_patches: Count = 2_000
+
+
+class LearningTable(Table, frozen=True):
+    """The task model and how it is trained."""
+
+    architecture: str = "unet"
+    encoder: str = "resnet34"
+    decoder_channels: tuple[Count, ...] = (256, 128, 64, 32, 16)
+    steps: Count = 4_000
+    minibatch: Count = 16
+    learning_rate: Positive = 1e-3
+    warm_start: bool = True
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+
+
+class GateTable(Table, frozen=True):
+    """The rules a run must pass: how far below the release in service it may fall on the reference set."""
+
+    max_drop: Share = 0.05
+    class_floors: dict[str, float] = {}
+
+
+class RoundsTable(Table, frozen=True):
+    """When a round begins: the pool is large enough and enough has come since the last selection."""
+
+    auto: bool = False
+    min_pool: Count = 500
+    min_new: Annotated[int, Meta(ge=0)] = 0
+    #: How many rounds to hold before stopping; 0 goes on for ever.
+    max_rounds: Annotated[int, Meta(ge=0)] = 0
+
+
+class SimulatorTable(Table, frozen=True):
+    """The simulated line behind the oracle; only lines whose labels come from it name it."""
+
+    seed: int = 0
+    height_px: Count = 512
+    width_px: Count = 512
+    scale: Positive = 1.0
+    rates: dict[str, Share] = {}
+
+
+class LineConfig(Table, frozen=True):
+    """``line.toml``: a class map, sizes, budget and the rules of its rounds."""
+
+    line: Name
+    classes: Annotated[tuple[ClassTable, ...], Meta(min_length=2, max_length=200)]
+    geometry: GeometryTable = GeometryTable()
+    budget: BudgetTable = BudgetTable()
+    filter: FilterTable = FilterTable()
+    crop: CropTable = CropTable()
+    pool: PoolTable = PoolTable()
+    selection: SelectionTable = SelectionTable()
+    labelling: LabellingTable = LabellingTable()
+    space: SpaceTable = SpaceTable()
+    learning: LearningTable = LearningTable()
+    gate: GateTable = GateTable()
+    rounds: RoundsTable = RoundsTable()
+    simulator: SimulatorTable | None = None
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The line's sizes as the graphs, the node and the trainer use them."""
+        sizes = self.geometry
+        return PatchGrid(
+            tile_px=sizes.tile_px,
+            patch_px=sizes.patch_px,
+            margin_px=sizes.margin_px,
+            cell_px=sizes.cell_px,
+            channels=sizes.channels,
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class map in mask order."""
+        return tuple(entry.name for entry in self.classes)
+
+
+class FolderSource(Table, frozen=True, tag_field="type", tag="folder"):
+    """Images that appear in a folder."""
+
+    path: str
+    pattern: str = "*"
+    loop: bool = False
+    poll_s: Positive = 0.5
+
+
+class SteelLineSource(Table, frozen=True, tag_field="type", tag="steel_line"):
+    """The simulated line as a camera; its sizes stand in the line's ``[simulator]`` table."""
+
+    first_frame: Annotated[int, Meta(ge=0)] = 0
+    last_frame: Annotated[int, Meta(ge=0)] | None = None
+
+
+Source = FolderSource | SteelLineSource
+
+
+class CameraTable(Table, frozen=True):
+    """One image source of a node, and the line it belongs to."""
+
+    name: Name
+    line: Name
+    source: Source
+    frames_per_s: Positive | None = None
+
+
+class SpoolTable(Table, frozen=True):
+    """Candidates not yet acknowledged."""
+
+    cap_bytes: Annotated[int, Meta(ge=1_000_000)] = 2_000_000_000
+    window: Annotated[int, Meta(ge=1, le=1000)] = 20
+
+
+class RuntimeTable(Table, frozen=True):
+    """How the graphs run."""
+
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+
+
+class AgentConfig(Table, frozen=True):
+    """``agent.toml``: one node."""
+
+    node: Name
+    site: Name
+    lines: Annotated[tuple[str, ...], Meta(min_length=1)]
+    cameras: Annotated[tuple[CameraTable, ...], Meta(min_length=1, max_length=64)]
+    directory: str = "agent"
+    releases_url: str = "http://127.0.0.1:8480"
+    poll_s: Positive = 60.0
+    heartbeat_s: Positive = 5.0
+    broker: BrokerTable = BrokerTable()
+    spool: SpoolTable = SpoolTable()
+    runtime: RuntimeTable = RuntimeTable()
+
+
+T = TypeVar("T", bound=Table)
+
+
+def load_line(path: Path) -> LineConfig:
+    """Read and check one ``line.toml``."""
+    line = _load(path, LineConfig)
+    problems = []
+    names = list(line.class_names)
+    problems += [f'classes: "{name}" is named twice' for name in sorted({n for n in names if names.count(n) > 1})]
+    problems += [
+        f'gate.class_floors: "{name}" is not a class of the line; known classes are {", ".join(names)}'
+        for name in line.gate.class_floors
+        if name not in names
+    ]
+    if line.labelling.source == "oracle" and line.simulator is None:
+        problems.append(
+            'labelling.source is "oracle" but there is no [simulator] table; only a simulated line knows its own truth'
+        )
+    try:
+        _ = line.grid
+    except ConfigError as error:
+        problems.append(str(error))
+    _refuse(path, problems)
+    return line
+
+
+def load_site(path: Path) -> tuple[SiteConfig, dict[str, LineConfig]]:
+    """Read ``site.toml`` and the line files it names, by line name."""
+    site = _load(path, SiteConfig)
+    return site, _lines(path, site.lines)
+
+
+def load_agent(path: Path) -> tuple[AgentConfig, dict[str, LineConfig]]:
+    """Read ``agent.toml`` and the line files it names, by line name."""
+    agent = _load(path, AgentConfig)
+    lines = _lines(path, agent.lines)
+    names = [camera.name for camera in agent.cameras]
+    problems = [f'cameras: "{name}" is named twice' for name in sorted({n for n in names if names.count(n) > 1})]
+    for camera in agent.cameras:
+        if camera.line not in lines:
+            problems.append(
+                f'cameras.{camera.name}.line is "{camera.line}"; known lines are {", ".join(sorted(lines))}'
+            )
+        elif isinstance(camera.source, SteelLineSource) and lines[camera.line].simulator is None:
+            problems.append(f'cameras.{camera.name} is a steel_line but line "{camera.line}" has no [simulator] table')
+    _refuse(path, problems)
+    return agent, lines
+
+
+def read_secret(path: Path) -> str:
+    """Read a password file; refuse one that others can read."""
+    try:
+        mode = path.stat().st_mode & 0o077
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; the file must hold the password alone") from None
+    if mode:
+        raise ConfigError(f"{path}: mode lets others read it; run chmod 600 {path}")
+    return text
+
+
+def _lines(path: Path, files: tuple[str, ...]) -> dict[str, LineConfig]:
+    lines: dict[str, LineConfig] = {}
+    problems: list[str] = []
+    for file in files:
+        try:
+            line = load_line(path.parent / file)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        if line.line in lines:
+            problems.append(f'{path}: lines: two files describe line "{line.line}"')
+        lines[line.line] = line
+    if problems:
+        raise ConfigError("\n".join(problems), problems=tuple(problems))
+    return lines
+
+
+def _load(path: Path, struct: type[T]) -> T:
+    try:
+        with path.open("rb") as file:
+            tables = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; expected a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    problems = _unknown_keys(tables, struct, "")
+    try:
+        value = msgspec.convert(tables, struct)
+    except msgspec.ValidationError:
+        problems += _faults(tables, struct)
+        _refuse(path, problems)
+        raise
+    _refuse(path, problems)
+    return value
+
+
+def _faults(tables: dict[str, object], struct: type[Table]) -> list[str]:
+    """Check every top-level table by itself, so that one fault does not hide the next."""
+    problems = []
+    for field in msgspec.structs.fields(struct):
+        if field.name not in tables:
+            if field.required:
+                problems.append(f'"{field.name}" is missing')
+            continue
+        try:
+            msgspec.convert(tables[field.name], field.type)
+        except msgspec.ValidationError as error:
+            text = str(error).replace("$", field.name) if "$" in str(error) else f"{error} - at `{field.name}`"
+            if "unknown field" not in text:
+                problems.append(text)
+    return problems
+
+
+def _unknown_keys(tables: object, kind: object, where: str) -> list[str]:
+    """Name every key that no struct knows, with the known ones beside it."""
+    problems: list[str] = []
+    if isinstance(tables, list):
+        (inner, *_) = [arg for arg in getattr(kind, "__args__", ()) if arg is not ...] or (None,)
+        inner = getattr(inner, "__origin__", inner)
+        for index, entry in enumerate(tables):
+            problems += _unknown_keys(entry, inner, f"{where}[{index}]")
+    if not isinstance(tables, dict) or not (isinstance(kind, type) and issubclass(kind, Struct)):
+        return problems
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in tables.items():
+        place = f"{where}.{key}" if where else key
+        if key in fields:
+            problems += _unknown_keys(value, _plain(fields[key], value), place)
+        elif key != kind.__struct_config__.tag_field:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f'; did you mean "{close[0]}"?' if close else ""
+            problems.append(f'"{place}" is not a known key; known keys are {", ".join(fields)}{hint}')
+    return problems
+
+
+def _plain(kind: object, value: object) -> object:
+    """Take the struct out of an annotated, optional or tagged type."""
+    if hasattr(kind, "__metadata__"):
+        kind = kind.__origin__  # type: ignore[attr-defined]  # typing gives Annotated no public class
+    members = [arg for arg in getattr(kind, "__args__", ()) if isinstance(arg, type) and issubclass(arg, Struct)]
+    if not isinstance(value, dict) or not members:
+        return kind
+    tag = value.get("type")
+    tagged = [member for member in members if member.__struct_config__.tag == tag]
+    return (tagged or members)[0]
+
+
+def _refuse(path: Path, problems: list[str]) -> None:
+    if problems:
+        lines = tuple(f"{path}: {problem}" for problem in problems)
+        raise ConfigError("\n".join(lines), problems=lines)

@@ -1,0 +1,90 @@
+"""What a command says: sentences for people, JSON lines for machines.
+
+Standard output carries the answer, one JSON object a line with ``--json``; everything else goes to standard
+error. The one door to rich inside ``shared``.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console as Rich
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Step(Protocol):
+    """Told how far a long piece of work is."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say that ``done`` of ``total`` are done."""
+
+
+class Console:
+    """The voice of one command."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self._out = Rich(highlight=False, soft_wrap=True)
+        self._err = Rich(stderr=True, highlight=False, soft_wrap=True)
+
+    def event(self, name: str, text: str = "", **fields: object) -> None:
+        """Tell one event: a JSON line for machines, ``text`` for people."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({"event": name, **fields}) + "\n")
+            sys.stdout.flush()
+        elif text:
+            self._out.print(text, markup=False)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print a listing: a table for people, one JSON object a row for machines."""
+        if self.as_json:
+            for row in rows:
+                sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
+            sys.stdout.flush()
+            return
+        table = Table(title=title, title_justify="left")
+        for column in columns:
+            table.add_column(column)
+        for row in rows:
+            table.add_row(*("" if cell is None else str(cell) for cell in row))
+        self._out.print(table)
+
+    def warn(self, text: str) -> None:
+        """Say what was dropped or is odd."""
+        self._err.print(text, markup=False, style="yellow")
+
+    @contextmanager
+    def progress(self, name: str, **fields: object) -> Iterator[Step]:
+        """Show long work: a bar with the time left for people, ``progress`` events for machines."""
+        if self.as_json:
+            yield self._progress_events(name, fields)
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._err, transient=True) as bar:
+            task = bar.add_task(name, total=None)
+
+            def step(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            yield step
+
+    def _progress_events(self, name: str, fields: dict[str, object]) -> Step:
+        last = -1
+
+        def step(done: int, total: int) -> None:
+            nonlocal last
+            percent = 100 * done // max(total, 1)
+            if percent != last:
+                last = percent
+                self.event("progress", "", work=name, done=done, total=total, **fields)
+
+        return step

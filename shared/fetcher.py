@@ -1,0 +1,75 @@
+"""The fetcher seam: where release files and rollout documents come from.
+
+HTTP from the trainer, or a folder (a mounted store, a USB stick). A fetcher only brings bytes, within a
+bound; trust is decided by ``release``.
+"""
+
+import http.client
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import ConfigError, InputError, LinkError
+from shared.files import read_bounded
+
+
+class Fetcher(Protocol):
+    """Brings the bytes at a path below the store's root."""
+
+    def fetch(self, path: str, *, limit: int) -> bytes | None:
+        """Return the bytes, None when there is no such file; a ``LinkError`` when the store is away."""
+
+
+class HttpFetcher:
+    """Static files over HTTP(S)."""
+
+    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
+        if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
+            raise ConfigError(f'releases_url "{url}": expected http://, https:// or file://')
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+
+    def fetch(self, path: str, *, limit: int) -> bytes | None:
+        url = f"{self._url}/{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=self._timeout_s) as answer:  # noqa: S310  # the scheme was checked above
+                data: bytes = answer.read(limit + 1)
+                promised = answer.headers.get("Content-Length")
+        except urllib.error.HTTPError as error:
+            if error.code in {404, 410}:
+                return None
+            raise LinkError(f"{url}: the store answers {error.code}; trying again later") from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise LinkError(f"{url}: {reason}; trying again later") from None
+        if len(data) > limit:
+            raise LinkError(f"{url}: more than {limit} bytes; not taken")
+        if promised is not None and promised != str(len(data)):
+            raise LinkError(f"{url}: {len(data)} of {promised} bytes came; trying again later")
+        return data
+
+
+class FolderFetcher:
+    """A store that is mounted."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def fetch(self, path: str, *, limit: int) -> bytes | None:
+        file = self._root / path
+        if not file.is_file():
+            return None
+        try:
+            return read_bounded(file, limit=limit)
+        except InputError as error:
+            raise LinkError(str(error)) from None
+
+
+def build_fetcher(url: str) -> Fetcher:
+    """Make the fetcher that a URL asks for."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "file":
+        return FolderFetcher(Path(urllib.parse.unquote(parts.path)))
+    return HttpFetcher(url)

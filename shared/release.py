@@ -1,0 +1,185 @@
+"""Releases and rollout documents: immutable files, their hashes, and the one door that verifies them.
+
+A release is a folder ``releases/<line>/<name>/`` with a manifest and the files it lists. A rollout document
+``rollouts/<line>.json`` says which release a line's nodes should run; its number only goes up, and a
+rollback is a newer document that points at an older release. Whoever wants to load a file passes its bytes
+through :func:`verify` and loads those same bytes.
+"""
+
+import re
+from math import isfinite
+from typing import Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from shared.errors import ConfigError, ReleaseError
+from shared.geometry import PatchGrid
+from shared.identity import is_name, sha256_hex
+
+MANIFEST_SCHEMA: Final = 1
+ROLLOUT_SCHEMA: Final = 1
+MANIFEST_NAME: Final = "manifest.json"
+MAX_MANIFEST_BYTES: Final = 1 << 20
+MAX_FILE_BYTES: Final = 1 << 30
+
+T = TypeVar("T")
+
+#: task: scores per patch; mask: the same with the mask; space: embeddings; golden: self-test inputs and
+#: outputs; labelled: embeddings of what is labelled, where a node's novelty memory starts.
+Role = Literal["task", "mask", "space", "golden", "labelled"]
+
+
+class FileEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file of a release."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+class SpaceEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The embedding space a release was made in: the sha256 of its graph."""
+
+    id: str
+    dim: int
+    #: The temperature of the novelty kernel in this space.
+    tau: float
+
+
+class Lineage(Struct, frozen=True, kw_only=True):
+    """Where a release comes from."""
+
+    round: int | None = None
+    run: str | None = None
+    labels: int = 0
+    miou: float | None = None
+    reference_patches: int = 0
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What a release is."""
+
+    schema: int = MANIFEST_SCHEMA
+    line: str
+    release: str
+    number: int
+    created: float
+    classes: tuple[str, ...]
+    geometry: PatchGrid
+    files: dict[Role, FileEntry]
+    space: SpaceEntry | None = None
+    lineage: Lineage = Lineage()
+    #: How far a graph's outputs may lie from the golden ones.
+    tolerance: float = 1e-3
+
+
+class Rollout(Struct, frozen=True, kw_only=True):
+    """Which release the nodes of a line should run."""
+
+    schema: int = ROLLOUT_SCHEMA
+    line: str
+    rollout: int
+    release: str
+    number: int
+    manifest_sha256: str
+    min_release: int = 0
+    #: The nodes meant; empty means all.
+    nodes: tuple[str, ...] = ()
+    issued: float = 0.0
+
+
+_RELEASE = re.compile(r"(?P<line>[a-z0-9](?:[a-z0-9_-]{0,38}[a-z0-9])?)-(?P<number>[0-9]{4,8})")
+_FILE = re.compile(r"[a-z0-9_]{1,40}\.[a-z0-9]{1,10}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def release_name(line: str, number: int) -> str:
+    """Name a line's n-th release."""
+    return f"{line}-{number:04d}"
+
+
+def release_path(line: str, release: str, file: str = MANIFEST_NAME) -> str:
+    """The path of a release's file below the store's root."""
+    return f"releases/{line}/{release}/{file}"
+
+
+def rollout_path(line: str) -> str:
+    """The path of a line's rollout document below the store's root."""
+    return f"rollouts/{line}.json"
+
+
+def verify(data: bytes, *, sha256: str, what: str, size: int | None = None) -> bytes:
+    """Return ``data`` if it is exactly what was promised; no model bytes are used that did not pass here."""
+    if size is not None and len(data) != size:
+        raise ReleaseError(f"{what}: {len(data)} bytes, the manifest says {size}; it is not used")
+    found = sha256_hex(data)
+    if found != sha256:
+        raise ReleaseError(f"{what}: sha256 {found[:12]}…, expected {sha256[:12]}…; it is not used")
+    return data
+
+
+def read_manifest(data: bytes, *, sha256: str | None, what: str) -> Manifest:
+    """Verify and read a manifest; without a hash (a listing at the trainer) it is only read."""
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ReleaseError(f"{what}: {len(data)} bytes, the limit is {MAX_MANIFEST_BYTES}; it is not used")
+    if sha256 is not None:
+        verify(data, sha256=sha256, what=what)
+    manifest = _read(data, Manifest, what=what)
+    if manifest.schema != MANIFEST_SCHEMA:
+        raise ReleaseError(f"{what}: schema {manifest.schema}, this version reads {MANIFEST_SCHEMA}; it is not used")
+    match = _RELEASE.fullmatch(manifest.release)
+    if match is None or match["line"] != manifest.line or int(match["number"]) != manifest.number:
+        raise ReleaseError(
+            f'{what}: release "{manifest.release[:60]}" is not number {manifest.number} of line "{manifest.line[:60]}"'
+        )
+    for role, entry in manifest.files.items():
+        if (
+            not _FILE.fullmatch(entry.name)
+            or not _SHA256.fullmatch(entry.sha256)
+            or not 0 <= entry.bytes <= MAX_FILE_BYTES
+        ):
+            raise ReleaseError(
+                f"{what}: the entry for {role} has no plain name, sha256 or size up to {MAX_FILE_BYTES}; it is not used"
+            )
+    if not ({"task", "space"} & set(manifest.files)):
+        raise ReleaseError(f"{what}: neither a task graph nor a space graph; it is not used")
+    if ("space" in manifest.files) != (manifest.space is not None):
+        raise ReleaseError(f"{what}: space graph and space entry must come together; it is not used")
+    if not (isfinite(manifest.tolerance) and 0 < manifest.tolerance <= 0.1):
+        raise ReleaseError(f"{what}: tolerance {manifest.tolerance}, expected above 0 and at most 0.1; it is not used")
+    return manifest
+
+
+def read_rollout(data: bytes, *, line: str) -> Rollout:
+    """Read a line's rollout document."""
+    what = f'rollout document of line "{line}"'
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ReleaseError(f"{what}: {len(data)} bytes, the limit is {MAX_MANIFEST_BYTES}; it is ignored")
+    rollout = _read(data, Rollout, what=what)
+    if rollout.schema != ROLLOUT_SCHEMA:
+        raise ReleaseError(f"{what}: schema {rollout.schema}, this version reads {ROLLOUT_SCHEMA}; it is ignored")
+    if rollout.line != line or not _SHA256.fullmatch(rollout.manifest_sha256) or rollout.rollout < 1:
+        raise ReleaseError(f'{what}: line "{rollout.line[:60]}", number {rollout.rollout}; it is ignored')
+    match = _RELEASE.fullmatch(rollout.release)
+    if match is None or match["line"] != line or int(match["number"]) != rollout.number:
+        raise ReleaseError(
+            f'{what}: release "{rollout.release[:60]}" is not number {rollout.number} of the line; it is ignored'
+        )
+    if not all(is_name(node) for node in rollout.nodes):
+        raise ReleaseError(f"{what}: a node in it has no name; it is ignored")
+    return rollout
+
+
+def write_json(value: Struct) -> bytes:
+    """Write a manifest or a rollout document: sorted, indented, the same bytes for the same value."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+
+
+def _read(data: bytes, kind: type[T], *, what: str) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ReleaseError(f"{what}: {error}; it is not used") from None
+    except ConfigError as error:
+        raise ReleaseError(f"{what}: {error}; it is not used") from None
