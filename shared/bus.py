@@ -49,7 +49,9 @@ class Will:
 class Bus(Protocol):
     """A connection that comes and goes."""
 
-    dropped: int
+    @property
+    def dropped(self) -> int:
+        """How many messages found the inbox full."""
 
     def start(self) -> None:
         """Begin to connect, and go on trying."""
@@ -104,6 +106,9 @@ def matches(pattern: str, topic: str) -> bool:
     if pattern.startswith("$share/"):
         pattern = pattern.split("/", 2)[2]
     wanted, found = pattern.split("/"), topic.split("/")
+    if found[0].startswith("$") and wanted[0] != found[0]:
+        # The broker's own topics ($SYS) are heard only by name: MQTT 5, 4.7.2.
+        return False
     for index, part in enumerate(wanted):
         if part == "#":
             return True
@@ -148,8 +153,11 @@ class MemoryBroker:
             if not self.online:
                 raise LinkError("broker: away; the message stays with its sender")
             self.sent.append(message)
-            if retain:
+            if retain and message.payload:
                 self.retained[message.topic] = message.payload
+            elif retain:
+                # An empty payload takes the retained message away: MQTT 5, 3.3.1.3.
+                self.retained.pop(message.topic, None)
             for bus in self._members:
                 if any(matches(pattern, message.topic) for pattern in bus.filters):
                     bus.inbox.put(message)
@@ -179,7 +187,9 @@ class MemoryBus:
     def welcome(self, retained: Mapping[str, bytes]) -> None:
         self.inbox.put(Connected(self._max_packet_bytes))
         for topic, payload in retained.items():
-            if any(matches(pattern, topic) for pattern in self.filters):
+            # A shared subscription is sent no retained messages: MQTT 5, 4.8.2.
+            own = (pattern for pattern in self.filters if not pattern.startswith("$share/"))
+            if any(matches(pattern, topic) for pattern in own):
                 self.inbox.put(Received(topic, payload))
 
     def events(self, *, timeout_s: float, limit: int = 256) -> list[Event]:

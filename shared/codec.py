@@ -60,4 +60,8 @@ def unpack(packed: PackedArray, *, limit: int = MAX_ARRAY_BYTES) -> NDArray[np.g
         raise WireError(
             f"array: {len(packed.data)} bytes for shape {packed.shape}, expected {expected} and at most {limit}"
         )
-    return np.frombuffer(packed.data, dtype=packed.dtype).reshape(packed.shape)
+    try:
+        return np.frombuffer(packed.data, dtype=packed.dtype).reshape(packed.shape)
+    except ValueError as error:
+        # No bytes at all, and sides whose product no array may have: (0, 2**40, 2**40).
+        raise WireError(f"array: shape {packed.shape}: {error}") from None

@@ -5,19 +5,17 @@ keys are refused with the file, the key and the known names; every faulty table 
 go; paths are relative to the file that names them.
 """
 
-import difflib
-import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from shared.errors import ConfigError
 from shared.geometry import PatchGrid
+from shared.tables import read_tables, refuse
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Positive = Annotated[float, Meta(gt=0.0)]
+Positive = Annotated[float, Meta(gt=0.0, le=1e12)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?$")]
@@ -154,13 +152,15 @@ class GateTable(Table, frozen=True):
 
 
 class RoundsTable(Table, frozen=True):
-    """When a round begins: the pool is large enough and enough has come since the last selection."""
+    """When a round begins: the pool is large enough and enough has come since the newest release or selection."""
 
     auto: bool = False
     min_pool: Count = 500
     min_new: Annotated[int, Meta(ge=0)] = 0
     #: How many rounds to hold before stopping; 0 goes on for ever.
     max_rounds: Annotated[int, Meta(ge=0)] = 0
+    #: What every draw and every initialisation of the rounds starts from.
+    seed: Annotated[int, Meta(ge=0)] = 0
 
 
 class SimulatorTable(Table, frozen=True):
@@ -267,12 +267,9 @@ class AgentConfig(Table, frozen=True):
     runtime: RuntimeTable = RuntimeTable()
 
 
-T = TypeVar("T", bound=Table)
-
-
 def load_line(path: Path) -> LineConfig:
     """Read and check one ``line.toml``."""
-    line = _load(path, LineConfig)
+    line = read_tables(path, LineConfig)
     problems = []
     names = list(line.class_names)
     problems += [f'classes: "{name}" is named twice' for name in sorted({n for n in names if names.count(n) > 1})]
@@ -289,19 +286,19 @@ def load_line(path: Path) -> LineConfig:
         _ = line.grid
     except ConfigError as error:
         problems.append(str(error))
-    _refuse(path, problems)
+    refuse(path, problems)
     return line
 
 
 def load_site(path: Path) -> tuple[SiteConfig, dict[str, LineConfig]]:
     """Read ``site.toml`` and the line files it names, by line name."""
-    site = _load(path, SiteConfig)
+    site = read_tables(path, SiteConfig)
     return site, _lines(path, site.lines)
 
 
 def load_agent(path: Path) -> tuple[AgentConfig, dict[str, LineConfig]]:
     """Read ``agent.toml`` and the line files it names, by line name."""
-    agent = _load(path, AgentConfig)
+    agent = read_tables(path, AgentConfig)
     lines = _lines(path, agent.lines)
     names = [camera.name for camera in agent.cameras]
     problems = [f'cameras: "{name}" is named twice' for name in sorted({n for n in names if names.count(n) > 1})]
@@ -312,7 +309,7 @@ def load_agent(path: Path) -> tuple[AgentConfig, dict[str, LineConfig]]:
             )
         elif isinstance(camera.source, SteelLineSource) and lines[camera.line].simulator is None:
             problems.append(f'cameras.{camera.name} is a steel_line but line "{camera.line}" has no [simulator] table')
-    _refuse(path, problems)
+    refuse(path, problems)
     return agent, lines
 
 
@@ -343,79 +340,3 @@ def _lines(path: Path, files: tuple[str, ...]) -> dict[str, LineConfig]:
     if problems:
         raise ConfigError("\n".join(problems), problems=tuple(problems))
     return lines
-
-
-def _load(path: Path, struct: type[T]) -> T:
-    try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; expected a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    problems = _unknown_keys(tables, struct, "")
-    try:
-        value = msgspec.convert(tables, struct)
-    except msgspec.ValidationError:
-        problems += _faults(tables, struct)
-        _refuse(path, problems)
-        raise
-    _refuse(path, problems)
-    return value
-
-
-def _faults(tables: dict[str, object], struct: type[Table]) -> list[str]:
-    """Check every top-level table by itself, so that one fault does not hide the next."""
-    problems = []
-    for field in msgspec.structs.fields(struct):
-        if field.name not in tables:
-            if field.required:
-                problems.append(f'"{field.name}" is missing')
-            continue
-        try:
-            msgspec.convert(tables[field.name], field.type)
-        except msgspec.ValidationError as error:
-            text = str(error).replace("$", field.name) if "$" in str(error) else f"{error} - at `{field.name}`"
-            if "unknown field" not in text:
-                problems.append(text)
-    return problems
-
-
-def _unknown_keys(tables: object, kind: object, where: str) -> list[str]:
-    """Name every key that no struct knows, with the known ones beside it."""
-    problems: list[str] = []
-    if isinstance(tables, list):
-        (inner, *_) = [arg for arg in getattr(kind, "__args__", ()) if arg is not ...] or (None,)
-        inner = getattr(inner, "__origin__", inner)
-        for index, entry in enumerate(tables):
-            problems += _unknown_keys(entry, inner, f"{where}[{index}]")
-    if not isinstance(tables, dict) or not (isinstance(kind, type) and issubclass(kind, Struct)):
-        return problems
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    for key, value in tables.items():
-        place = f"{where}.{key}" if where else key
-        if key in fields:
-            problems += _unknown_keys(value, _plain(fields[key], value), place)
-        elif key != kind.__struct_config__.tag_field:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f'; did you mean "{close[0]}"?' if close else ""
-            problems.append(f'"{place}" is not a known key; known keys are {", ".join(fields)}{hint}')
-    return problems
-
-
-def _plain(kind: object, value: object) -> object:
-    """Take the struct out of an annotated, optional or tagged type."""
-    if hasattr(kind, "__metadata__"):
-        kind = kind.__origin__  # type: ignore[attr-defined]  # typing gives Annotated no public class
-    members = [arg for arg in getattr(kind, "__args__", ()) if isinstance(arg, type) and issubclass(arg, Struct)]
-    if not isinstance(value, dict) or not members:
-        return kind
-    tag = value.get("type")
-    tagged = [member for member in members if member.__struct_config__.tag == tag]
-    return (tagged or members)[0]
-
-
-def _refuse(path: Path, problems: list[str]) -> None:
-    if problems:
-        lines = tuple(f"{path}: {problem}" for problem in problems)
-        raise ConfigError("\n".join(lines), problems=lines)

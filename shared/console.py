@@ -69,7 +69,9 @@ class Console:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self._err, transient=True) as bar:
+        # Where nobody watches, a bar would leave an empty line in the log.
+        watched = self._err.is_terminal
+        with Progress(*columns, console=self._err, transient=True, disable=not watched) as bar:
             task = bar.add_task(name, total=None)
 
             def step(done: int, total: int) -> None:

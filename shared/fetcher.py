@@ -26,7 +26,7 @@ class HttpFetcher:
     """Static files over HTTP(S)."""
 
     def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
-        if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
+        if _scheme(url) not in {"http", "https"}:
             raise ConfigError(f'releases_url "{url}": expected http://, https:// or file://')
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
@@ -69,7 +69,13 @@ class FolderFetcher:
 
 def build_fetcher(url: str) -> Fetcher:
     """Make the fetcher that a URL asks for."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "file":
-        return FolderFetcher(Path(urllib.parse.unquote(parts.path)))
+    if _scheme(url) == "file":
+        return FolderFetcher(Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)))
     return HttpFetcher(url)
+
+
+def _scheme(url: str) -> str:
+    try:
+        return urllib.parse.urlsplit(url).scheme
+    except ValueError as error:
+        raise ConfigError(f'releases_url "{url}": {error}; expected http://, https:// or file://') from None

@@ -10,9 +10,13 @@ def write_durably(path: Path, data: bytes, *, secret: bool = False) -> None:
     """Write, flush to disk, then take the name. A secret is readable by its owner alone from its first byte."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644)
+    mode = 0o600 if secret else 0o644
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
+            if secret:
+                # A part left by a power cut keeps the mode it was made with.
+                os.fchmod(handle, mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -14,7 +14,7 @@ from shared.errors import ConfigError, WireError
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,38}[a-z0-9])?")
 _CANDIDATE = re.compile(
-    r"(?P<node>[a-z0-9][a-z0-9_-]{0,39})-(?P<boot>[0-9a-f]{8})-(?P<seq>[0-9]{1,12})-(?P<digest>[0-9a-f]{16})"
+    r"(?P<node>[a-z0-9](?:[a-z0-9_-]{0,38}[a-z0-9])?)-(?P<boot>[0-9a-f]{8})-(?P<seq>0|[1-9][0-9]{0,11})-(?P<digest>[0-9a-f]{16})"
 )
 
 

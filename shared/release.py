@@ -22,6 +22,8 @@ ROLLOUT_SCHEMA: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 1 << 30
+#: The most numbers an embedding may have.
+MAX_DIM: Final = 4096
 
 T = TypeVar("T")
 
@@ -99,6 +101,11 @@ def release_name(line: str, number: int) -> str:
     return f"{line}-{number:04d}"
 
 
+def _is_release(text: str, *, line: str, number: int) -> bool:
+    """Say whether ``text`` is the one name of a line's n-th release; a name becomes a folder, so its form counts too."""
+    return _RELEASE.fullmatch(text) is not None and text == release_name(line, number)
+
+
 def release_path(line: str, release: str, file: str = MANIFEST_NAME) -> str:
     """The path of a release's file below the store's root."""
     return f"releases/{line}/{release}/{file}"
@@ -128,14 +135,14 @@ def read_manifest(data: bytes, *, sha256: str | None, what: str) -> Manifest:
     manifest = _read(data, Manifest, what=what)
     if manifest.schema != MANIFEST_SCHEMA:
         raise ReleaseError(f"{what}: schema {manifest.schema}, this version reads {MANIFEST_SCHEMA}; it is not used")
-    match = _RELEASE.fullmatch(manifest.release)
-    if match is None or match["line"] != manifest.line or int(match["number"]) != manifest.number:
+    if not _is_release(manifest.release, line=manifest.line, number=manifest.number):
         raise ReleaseError(
             f'{what}: release "{manifest.release[:60]}" is not number {manifest.number} of line "{manifest.line[:60]}"'
         )
     for role, entry in manifest.files.items():
         if (
             not _FILE.fullmatch(entry.name)
+            or entry.name == MANIFEST_NAME
             or not _SHA256.fullmatch(entry.sha256)
             or not 0 <= entry.bytes <= MAX_FILE_BYTES
         ):
@@ -144,11 +151,19 @@ def read_manifest(data: bytes, *, sha256: str | None, what: str) -> Manifest:
             )
     if not ({"task", "space"} & set(manifest.files)):
         raise ReleaseError(f"{what}: neither a task graph nor a space graph; it is not used")
-    if ("space" in manifest.files) != (manifest.space is not None):
-        raise ReleaseError(f"{what}: space graph and space entry must come together; it is not used")
+    _check_space(manifest, what=what)
     if not (isfinite(manifest.tolerance) and 0 < manifest.tolerance <= 0.1):
         raise ReleaseError(f"{what}: tolerance {manifest.tolerance}, expected above 0 and at most 0.1; it is not used")
     return manifest
+
+
+def _check_space(manifest: Manifest, *, what: str) -> None:
+    if ("space" in manifest.files) != (manifest.space is not None):
+        raise ReleaseError(f"{what}: space graph and space entry must come together; it is not used")
+    if manifest.space is not None and not (manifest.space.tau > 0 and 1 <= manifest.space.dim <= MAX_DIM):
+        raise ReleaseError(
+            f"{what}: space of dim {manifest.space.dim} and tau {manifest.space.tau}, expected dim 1 to {MAX_DIM} and tau above 0; it is not used"
+        )
 
 
 def read_rollout(data: bytes, *, line: str) -> Rollout:
@@ -161,8 +176,7 @@ def read_rollout(data: bytes, *, line: str) -> Rollout:
         raise ReleaseError(f"{what}: schema {rollout.schema}, this version reads {ROLLOUT_SCHEMA}; it is ignored")
     if rollout.line != line or not _SHA256.fullmatch(rollout.manifest_sha256) or rollout.rollout < 1:
         raise ReleaseError(f'{what}: line "{rollout.line[:60]}", number {rollout.rollout}; it is ignored')
-    match = _RELEASE.fullmatch(rollout.release)
-    if match is None or match["line"] != line or int(match["number"]) != rollout.number:
+    if not _is_release(rollout.release, line=line, number=rollout.number):
         raise ReleaseError(
             f'{what}: release "{rollout.release[:60]}" is not number {rollout.number} of the line; it is ignored'
         )

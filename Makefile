@@ -1,0 +1,45 @@
+# make demo and make test do their whole set-up themselves; the second time it is a look at one file.
+# PYTHON=... names the Python that .venv is made with, ARGS=... goes to the command that runs.
+
+BIN := .venv/bin
+STAMP := .venv/.ready
+# Several processes share the machine: a maths library with a thread per core makes all of them slower.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: setup check test demo bench soak docs clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml tools/setup.sh
+	PYTHON="$(PYTHON)" sh tools/setup.sh
+	@touch $@
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# A file's tests stay together: what a file makes once (an environment, a trained model) is made once.
+test: check
+	$(PYTEST) -n 2 --dist loadfile $(ARGS)
+
+demo: setup
+	$(BIN)/winnow demo $(ARGS)
+
+# Every script of benchmarks/ prints its own table; loop alone takes a quarter of an hour.
+bench: setup
+	@set -e; for file in benchmarks/*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$file" .py)" $(ARGS); done
+
+# The long tests, and every property with many more examples.
+soak: setup
+	$(PYTEST) --soak -m "soak or hypothesis" $(ARGS)
+
+# What is generated from the code: the page of commands and the state diagrams.
+docs: setup
+	$(BIN)/python tools/pages.py
+
+# .venv and .wheels stay: remove them by hand to begin from nothing.
+clean:
+	rm -rf build dist demo-out .out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

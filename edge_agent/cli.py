@@ -1,0 +1,142 @@
+"""``winnow agent``: run one node, or look at what it would send."""
+
+import itertools
+import os
+import signal
+import stat
+import threading
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_agent.log import LOG, set_up_log
+from shared.clock import SystemClock
+from shared.config import AgentConfig, load_agent, read_secret
+from shared.console import Console
+from shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_agent.inspection.cameras.camera import BadFrame, Frame
+    from edge_agent.stream.filter import Verdict
+    from shared.geometry import Patch
+
+app = typer.Typer(no_args_is_help=True, help="One node: its cameras, its stream filter and the releases it runs.")
+
+AgentToml = Annotated[Path, typer.Argument(metavar="AGENT.toml", help="The node's configuration.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")]
+
+
+@app.command()
+def run(
+    agent_toml: AgentToml,
+    *,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="End when every source has ended and the spool is drained.")
+    ] = False,
+    drain_s: Annotated[
+        float, typer.Option("--drain-s", min=0.0, help="With --until-done: wait this long for the spool.")
+    ] = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the node until it is stopped.
+
+    A node that is started through a pipe also ends when that pipe closes.
+    """
+    from edge_agent.supervisor import Ending, Supervisor  # noqa: PLC0415  # help answers without it
+
+    agent, lines = load_agent(agent_toml)
+    _check_files(agent, agent_toml.resolve().parent)
+    set_up_log(node=agent.node, part="supervisor")
+    stop = threading.Event()
+    caught: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    if not until_done:
+        _stop_with_pipe(stop)
+    supervisor = Supervisor(
+        agent_toml.resolve(),
+        agent,
+        tuple(lines),
+        ending=Ending(until_done=until_done, drain_s=drain_s),
+        console=Console(as_json=as_json),
+        clock=SystemClock(),
+    )
+    supervisor.run(stop)
+    if signal.SIGINT in caught:
+        raise typer.Exit(130)
+
+
+@app.command()
+def replay(
+    agent_toml: AgentToml,
+    *,
+    camera: Annotated[str, typer.Option("--camera", help="Which of the node's cameras.")],
+    release: Annotated[
+        Path | None, typer.Option("--release", help="A folder with a release; without one the node is cold.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option("--frames", min=1, help="How many frames to judge.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a camera's frames and say what would be sent and why; nothing is sent."""
+    from edge_agent.inspection.replay import replay as judge  # noqa: PLC0415  # help answers without it
+
+    console = Console(as_json=as_json)
+    reasons: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
+    judged = judge(agent_toml, camera, release=release, frames=frames)
+    for number, group in itertools.groupby(judged, key=_frame_number):
+        picks: list[dict[str, object]] = []
+        patches = 0
+        for entry in group:
+            if not isinstance(entry, tuple):
+                console.warn(f"frame {number}: {entry.reason}; skipped")
+                continue
+            _, patch, verdict = entry
+            patches += 1
+            reasons[verdict.reason] += 1
+            if verdict.accepted:
+                accepted[verdict.reason] += 1
+                pick = {"row": patch.row, "col": patch.col, "reason": verdict.reason, "score": verdict.score}
+                picks.append({**pick, "gain": verdict.gain})
+        text = "\n".join(f"frame {number}: sends {_describe(pick)}" for pick in picks)
+        console.event("frame", text, frame=number, patches=patches, accepted=picks)
+    console.table("verdicts", ("reason", "patches", "sent"), [(r, n, accepted[r]) for r, n in reasons.most_common()])
+
+
+def _frame_number(entry: "tuple[Frame, Patch, Verdict] | BadFrame") -> int:
+    return entry[0].number if isinstance(entry, tuple) else entry.number
+
+
+def _describe(pick: dict[str, object]) -> str:
+    details = [f"{name} {pick[name]:.3g}" for name in ("score", "gain") if pick[name] is not None]
+    return f"patch {pick['row']},{pick['col']} ({', '.join([str(pick['reason']), *details])})"
+
+
+def _check_files(agent: AgentConfig, base: Path) -> None:
+    """Refuse at the start what the courier would only stumble over later."""
+    if agent.broker.password_file is not None:
+        read_secret(base / agent.broker.password_file)
+    if agent.broker.ca_file is not None and not (base / agent.broker.ca_file).is_file():
+        raise ConfigError(f"broker.ca_file: {base / agent.broker.ca_file} is not a file; the broker cannot be trusted")
+
+
+def _stop_with_pipe(stop: threading.Event) -> None:
+    """End with the process that started this one through a pipe; a terminal or /dev/null says nothing."""
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            continue
+        LOG.info("standard input ended; the node stops")
+        stop.set()
+
+    threading.Thread(target=watch, name="stdin", daemon=True).start()

@@ -1,0 +1,27 @@
+"""A node's counters across restarts of its inspection process."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from shared.messages import CameraState
+
+
+def add_counters(before: Mapping[str, CameraState], cameras: Sequence[CameraState]) -> tuple[CameraState, ...]:
+    """Add what earlier inspection processes of this start of the node counted to what this one counts."""
+    return tuple(_add(before[camera.camera], camera) if camera.camera in before else camera for camera in cameras)
+
+
+def _add(before: CameraState, camera: CameraState) -> CameraState:
+    return msgspec.structs.replace(
+        camera,
+        frames=before.frames + camera.frames,
+        frames_bad=before.frames_bad + camera.frames_bad,
+        frames_missed=before.frames_missed + camera.frames_missed,
+        patches=before.patches + camera.patches,
+        bytes_seen=before.bytes_seen + camera.bytes_seen,
+        verdicts={
+            reason: before.verdicts.get(reason, 0) + camera.verdicts.get(reason, 0)
+            for reason in before.verdicts | camera.verdicts
+        },
+    )

@@ -1,0 +1,124 @@
+"""``python -m edge_agent.courier AGENT.toml --boot ID``: what the supervisor starts."""
+
+import argparse
+import os
+import queue
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+from edge_agent.courier.downloads import Downloads
+from edge_agent.courier.heartbeat import will
+from edge_agent.courier.intake import Intake
+from edge_agent.courier.process import Courier
+from edge_agent.courier.spool import Spool
+from edge_agent.courier.uplink import Uplink
+from edge_agent.handoff import FromCourier, ToCourier, read_lines, write_line
+from edge_agent.log import LOG, set_up_log
+from edge_agent.paths import NodePaths
+from shared import codec, topics
+from shared.bus import Will
+from shared.clock import SystemClock
+from shared.config import load_agent
+from shared.errors import WinnowError, WireError
+from shared.fetcher import build_fetcher
+from shared.mqtt import MqttBus
+
+
+def main() -> int:
+    """Run the process and return its exit status."""
+    parser = argparse.ArgumentParser(prog="edge_agent.courier")
+    parser.add_argument("agent_toml", type=Path)
+    parser.add_argument("--boot", required=True)
+    options = parser.parse_args()
+    # The supervisor ends its children in order; what a terminal or systemd sends to all of them must not end them first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Whatever a library prints belongs to the log, not between the messages.
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    source = os.fdopen(os.dup(0), "rb")
+    set_up_log(node=options.agent_toml.stem, part="courier")
+    try:
+        return run(options.agent_toml, boot=options.boot, source=source, sink=sink)
+    except WinnowError as error:
+        LOG.error("%s", error)
+        return 1
+
+
+def run(agent_toml: Path, *, boot: str, source: BinaryIO, sink: BinaryIO) -> int:
+    """Carry candidates, reports and releases until the supervisor says stop or is gone."""
+    agent, lines = load_agent(agent_toml)
+    set_up_log(node=agent.node, part="courier")
+    paths = NodePaths.of(agent_toml, agent)
+    clock, rng = SystemClock(), random.Random()  # noqa: S311  # jitter is no secret
+    fetcher = build_fetcher(agent.releases_url)
+    topic = topics.state(agent.site, agent.node)
+    bus = MqttBus(
+        agent.broker,
+        client_id=f"winnow-{agent.site}-{agent.node}",
+        filters=(topics.ack(agent.site, agent.node), topics.all_workers(agent.site), topics.hint(agent.site)),
+        will=Will(topic, codec.encode(will(boot))),
+        base=agent_toml.resolve().parent,
+    )
+    spool = Spool.open(paths.spool, cap_bytes=agent.spool.cap_bytes)
+    if spool.set_aside is not None:
+        LOG.error("spool: not readable, set aside as %s; a new one is begun", spool.set_aside)
+    words: queue.Queue[FromCourier] = queue.Queue()
+    downloads = Downloads(
+        fetcher,
+        node=agent.node,
+        lines=tuple(lines),
+        incoming=paths.incoming,
+        poll_s=agent.poll_s,
+        clock=clock,
+        rng=rng,
+        said=words.put,
+    )
+    courier = Courier(
+        agent,
+        boot=boot,
+        bus=bus,
+        spool=spool,
+        intake=Intake(paths.handoff_socket),
+        uplink=Uplink(spool, bus, site=agent.site, node=agent.node, window=agent.spool.window, rng=rng),
+        downloads=downloads,
+        clock=clock,
+        said=lambda message: write_line(sink, message),
+    )
+    commands: queue.Queue[ToCourier | None] = queue.Queue()
+    threading.Thread(target=_listen, args=(source, commands), name="commands", daemon=True).start()
+    threading.Thread(target=_fetch, args=(downloads, commands), name="downloads", daemon=True).start()
+    bus.start()
+    try:
+        while courier.turn(commands, words):
+            pass
+    except BrokenPipeError:
+        LOG.warning("supervisor: gone; the process ends")
+    courier.finish()
+    return 0
+
+
+def _fetch(downloads: Downloads, commands: "queue.Queue[ToCourier | None]") -> None:
+    try:
+        downloads.run()
+    except Exception:  # noqa: BLE001  # whatever it is, it is said and the process ends
+        # A courier that no longer fetches must not look like one with nothing to fetch: it is started again.
+        LOG.exception("downloads: ended")
+        commands.put(None)
+
+
+def _listen(source: BinaryIO, commands: "queue.Queue[ToCourier | None]") -> None:
+    try:
+        for message in read_lines(source, ToCourier):  # type: ignore[arg-type, var-annotated]  # mypy knows no type of a union
+            commands.put(message)
+    except WireError as error:
+        LOG.error("%s", error)
+    commands.put(None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Ballast: disk space held back, so that a full disk can still be emptied.
+
+SQLite needs room even to delete. The courier gives this file up when the disk is full, deletes what is least
+valuable, and takes the space back when there is plenty.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+#: The ballast is taken back only when this many times its size is free.
+_PLENTY: Final = 8
+
+
+class Ballast:
+    """One file that holds nothing."""
+
+    def __init__(self, path: Path, *, size_bytes: int) -> None:
+        self._path = path
+        self._size_bytes = size_bytes
+
+    def load(self) -> bool:
+        """Take the space if it is not held and there is plenty, and say whether it is held."""
+        if self._path.exists():
+            return True
+        try:
+            if shutil.disk_usage(self._path.parent).free < _PLENTY * self._size_bytes:
+                return False
+            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, max(1, self._size_bytes))
+            finally:
+                os.close(handle)
+        except OSError:
+            self.drop()
+            return False
+        return True
+
+    def drop(self) -> None:
+        """Give the space up."""
+        self._path.unlink(missing_ok=True)

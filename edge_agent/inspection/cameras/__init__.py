@@ -1,0 +1,1 @@
+"""Image sources behind one protocol; each knows its own pace and ends when it has no more."""

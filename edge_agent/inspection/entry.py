@@ -1,0 +1,36 @@
+"""The inspection process from its command line to its exit status."""
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+from edge_agent.inspection.process import Inspection
+from edge_agent.log import LOG, set_up_log
+from shared.clock import SystemClock
+from shared.errors import WinnowError
+
+
+def main() -> int:
+    """Run the process and return its exit status."""
+    parser = argparse.ArgumentParser(prog="edge_agent.inspection")
+    parser.add_argument("agent_toml", type=Path)
+    parser.add_argument("--boot", required=True)
+    parser.add_argument("--until-done", action="store_true")
+    options = parser.parse_args()
+    # The supervisor ends its children in order; a Ctrl-C meant for it must not end them first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever a library prints belongs to the log, not between the messages.
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    source = os.fdopen(os.dup(0), "rb")
+    set_up_log(node=options.agent_toml.stem, part="inspection")
+    try:
+        inspection = Inspection(
+            options.agent_toml, boot=options.boot, until_done=options.until_done, clock=SystemClock()
+        )
+    except WinnowError as error:
+        LOG.error("%s", error)
+        return 1
+    set_up_log(node=inspection.node, part="inspection")
+    return inspection.run(source, sink)

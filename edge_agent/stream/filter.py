@@ -1,0 +1,243 @@
+"""The stream filter: one camera's patches in, one verdict with its reason for each.
+
+A frame is judged in two steps, because only what passes the first is worth an embedding: ``screen`` draws
+the random floor and applies the score gate, ``judge`` takes the embeddings of those patches and accepts what
+is novel, best first, as far as the budget goes. The gain of a patch is ``q^2 v``: quality from its score,
+novelty against what was sent before, and within a frame against what was accepted just before it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.stream.budget import Budget, Rate
+from edge_agent.stream.gate import FloorLottery, Mask, ScoreGate, Window
+from edge_agent.stream.novelty import Embeddings, Floats, NoveltyMemory
+from shared.config import BudgetTable, FilterTable, SelectionTable
+from shared.release import SpaceEntry
+
+#: Added to a score before it becomes a quality, as the selection does.
+_SCORE_OFFSET: Final = 1e-3
+
+#: floor: won the lottery · novel: gain above the threshold · dull: below the score gate · known: gain below
+#: the threshold, or a repeat · budget: worth sending, or never looked at for want of a release, but no budget.
+Reason = Literal["floor", "novel", "dull", "known", "budget"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The filter's answer for one patch."""
+
+    accepted: bool
+    reason: Reason
+    score: float | None = None
+    novelty: float | None = None
+    gain: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Screening:
+    """The first step's answer for one frame."""
+
+    scores: Floats | None
+    floor: Mask
+    passed: Mask
+    #: The patches that the second step wants embeddings of, ascending.
+    wanted: NDArray[np.intp]
+
+
+class StreamFilter:
+    """One camera's filter."""
+
+    def __init__(
+        self, budget: BudgetTable, settings: FilterTable, selection: SelectionTable, *, rng: np.random.Generator
+    ) -> None:
+        self._settings = settings
+        self._exponent = 2.0 * selection.a / selection.b
+        self._rng = rng
+        self._floor = Budget.share(budget, budget.floor_share)
+        self._novel = Budget.share(budget, 1.0 - budget.floor_share)
+        self._lottery = FloorLottery(rng)
+        self._gate: ScoreGate | None = None
+        self._space: SpaceEntry | None = None
+        self._memory: NoveltyMemory | None = None
+        self._cold = True
+        self._passers = Rate()
+        self._gains = Window()
+
+    @property
+    def remembered(self) -> int:
+        """How many embeddings the novelty memory holds."""
+        return 0 if self._memory is None else len(self._memory)
+
+    def swap(self, *, scored: bool, space: SpaceEntry | None, labelled: Embeddings | None = None) -> None:
+        """Take over a release.
+
+        Scores and gains of another model are not comparable: both are ranked afresh. The memory is kept while
+        the space stays; in another space it starts from what is labelled.
+        """
+        self._cold = False
+        self._gate = ScoreGate(self._settings.gate_share) if scored else None
+        self._gains = Window()
+        if space is not None and self._space is not None and space.id == self._space.id:
+            return
+        self._space = space
+        self._memory = None
+        if space is not None:
+            self._memory = NoveltyMemory(
+                dim=space.dim, tau=space.tau, noise=self._settings.noise, capacity=self._settings.memory
+            )
+            if labelled is not None:
+                self._memory.add(labelled)
+
+    def screen(self, now: float, count: int, scores: Floats | None) -> Screening:
+        """Draw the floor and apply the score gate.
+
+        Args:
+            now: Any clock that does not step back.
+            count: How many patches the frame has.
+            scores: ``(count,)``, None while no task graph runs.
+        """
+        for budget in self._budgets(self._floor, self._novel):
+            budget.refill(now)
+        # Without a release nothing can be judged, so the whole budget goes to the lottery.
+        floor = self._lottery.draw(now, count, self._budgets(self._floor, self._novel if self._cold else None))
+        if self._cold:
+            passed = np.zeros(count, dtype=np.bool_)
+        elif self._gate is None or scores is None:
+            passed = np.ones(count, dtype=np.bool_)
+        else:
+            passed = self._gate.passes(scores, self._rng)
+        wanted = np.flatnonzero(floor | passed) if not self._cold else np.zeros(0, dtype=np.intp)
+        return Screening(scores, floor, passed, wanted)
+
+    def judge(self, now: float, screening: Screening, embeddings: Embeddings | None) -> list[Verdict]:
+        """Give each patch of the frame its verdict and remember what is accepted.
+
+        Args:
+            now: As in ``screen``.
+            screening: What ``screen`` said of this frame.
+            embeddings: ``(len(screening.wanted), d)``, None without a space graph.
+        """
+        idle: Reason = "budget" if self._cold else "dull"
+        scores = [None] * len(screening.floor) if screening.scores is None else screening.scores.tolist()
+        verdicts = [
+            Verdict(won, "floor" if won else idle, score)
+            for won, score in zip(screening.floor.tolist(), scores, strict=True)
+        ]
+        if len(screening.wanted) == 0:
+            return verdicts
+        for at, verdict in zip(screening.wanted.tolist(), self._judge_wanted(now, screening, embeddings), strict=True):
+            verdicts[at] = verdict
+        return verdicts
+
+    def charge(self, verdict: Verdict, size: int) -> None:
+        """Charge the bytes of a patch that was sent."""
+        if self._cold:
+            budgets = self._budgets(self._floor, self._novel)
+        else:
+            budgets = self._budgets(self._floor if verdict.reason == "floor" else self._novel)
+        max(budgets, key=lambda budget: budget.affordable).charge(size)
+
+    def _judge_wanted(self, now: float, screening: Screening, embeddings: Embeddings | None) -> list[Verdict]:
+        wanted = screening.wanted
+        floor, passed = screening.floor[wanted], screening.passed[wanted]
+        left = self._unexplained(len(wanted), embeddings)
+        quality = self._squared_quality(screening, wanted)
+        first_gains = quality * left.diagonal()
+        self._passers.note(now, int(passed.sum()))
+        self._gains.add(first_gains[passed])
+        threshold = self._threshold(int(passed.sum()))
+
+        taken = _Taken(left, quality, noise=self._settings.noise)
+        for at in np.flatnonzero(floor):
+            taken.accept(int(at), "floor")
+        self._accept_novel(taken, passed & ~floor, threshold)
+
+        if self._memory is not None and embeddings is not None and taken.order:
+            self._memory.add(embeddings[taken.order])
+        return [self._verdict(taken, at, screening, threshold) for at in range(len(wanted))]
+
+    def _accept_novel(self, taken: "_Taken", open_: Mask, threshold: float) -> None:
+        """Accept the best patch again and again, each time against what was accepted before."""
+        while open_.any():
+            at = int(np.argmax(np.where(open_, taken.gains, -1.0)))
+            open_[at] = False
+            if taken.gains[at] < threshold or taken.is_repeat(at):
+                continue
+            if self._novel is None or self._novel.affordable < 1:
+                taken.reasons[at] = "budget"
+                continue
+            self._novel.spend()
+            taken.accept(at, "novel")
+
+    def _verdict(self, taken: "_Taken", at: int, screening: Screening, threshold: float) -> Verdict:
+        reason = taken.reasons.get(at, "known")
+        score = None if screening.scores is None else float(screening.scores[screening.wanted[at]])
+        return Verdict(
+            accepted=reason in {"floor", "novel"},
+            reason=reason,
+            score=score,
+            novelty=None if self._memory is None else float(taken.novelty[at]),
+            gain=float(taken.gains[at]),
+            threshold=threshold if isfinite(threshold) else None,
+        )
+
+    def _threshold(self, passers: int) -> float:
+        """Return the gain that the budget can afford, given how many patches pass the gate."""
+        if self._novel is None or passers == 0:
+            return inf
+        # The refill rate when half full, everything when full: novelty fades as the memory fills, so a level
+        # among past gains is too high, and a full bucket would waste what comes in.
+        fill = self._novel.fill
+        wanted = self._novel.per_s * fill
+        passing = self._passers.per_s * (1.0 - fill)
+        return 0.0 if wanted >= passing else self._gains.level(wanted / passing)
+
+    def _unexplained(self, count: int, embeddings: Embeddings | None) -> Floats:
+        if self._memory is None or embeddings is None:
+            return np.eye(count)
+        return self._memory.covariance(embeddings)
+
+    def _squared_quality(self, screening: Screening, wanted: NDArray[np.intp]) -> Floats:
+        scores = np.ones(len(wanted)) if screening.scores is None else np.maximum(screening.scores[wanted], 0.0)
+        quality: Floats = (scores + _SCORE_OFFSET) ** self._exponent
+        return quality
+
+    @staticmethod
+    def _budgets(*budgets: Budget | None) -> Sequence[Budget]:
+        return [budget for budget in budgets if budget is not None]
+
+
+class _Taken:
+    """What was accepted of one frame so far, and what that leaves of the others' novelty."""
+
+    def __init__(self, left: Floats, quality: Floats, *, noise: float) -> None:
+        self.novelty = left.diagonal().copy()
+        self.gains = quality * self.novelty
+        self.order: list[int] = []
+        self.reasons: dict[int, Reason] = {}
+        self._left = left
+        self._quality = quality
+        self._noise = noise
+        self._open = np.ones(len(quality), dtype=np.bool_)
+
+    def is_repeat(self, at: int) -> bool:
+        """Say whether a patch is explained as well as an exact repeat would be: noise / (1 + noise)."""
+        return bool(self.novelty[at] <= self._noise)
+
+    def accept(self, at: int, reason: Reason) -> None:
+        """Condition the others on one patch; its own gain stays what it was accepted for."""
+        self.order.append(at)
+        self.reasons[at] = reason
+        self._open[at] = False
+        column = self._left[:, at].copy()
+        self._left -= np.outer(column, column) / (column[at] + self._noise)
+        # Only what is still open changes: a verdict shows the gain at its own moment.
+        self.novelty[self._open] = np.clip(self._left.diagonal()[self._open], 0.0, 1.0)
+        self.gains[self._open] = self._quality[self._open] * self.novelty[self._open]

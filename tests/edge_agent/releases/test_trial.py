@@ -1,0 +1,168 @@
+"""The trial in a child process."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_agent.releases.activation import Held
+from edge_agent.releases.trial import run_trial
+from shared.errors import ConfigError, ReleaseError
+from shared.golden import Golden, write_golden
+
+Build = Callable[..., Held]
+AgentToml = Callable[..., Path]
+
+
+def tried(agent_toml: Path, root: Path, held: Held, *, deadline_s: float = 60.0) -> None:
+    directory = root / "releases" / "strip" / held.release
+    run_trial(directory, sha256=held.sha256, line="strip", agent_toml=agent_toml, deadline_s=deadline_s)
+
+
+def test_a_good_release_passes(agent_toml: AgentToml, tmp_path: Path, build_release: Build) -> None:
+    tried(agent_toml(), tmp_path, build_release(tmp_path, 1, bias=0.1))
+
+
+def test_a_flipped_byte_is_refused(agent_toml: AgentToml, tmp_path: Path, build_release: Build) -> None:
+    held = build_release(tmp_path, 1)
+    file = tmp_path / "releases" / "strip" / held.release / "task.bin"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+    with pytest.raises(ReleaseError, match=r"task\.bin: sha256"):
+        tried(agent_toml(), tmp_path, held)
+
+
+def test_wrong_answers_on_the_golden_tiles_are_refused(
+    agent_toml: AgentToml, tmp_path: Path, build_release: Build
+) -> None:
+    tiles = np.full((1, 64, 64, 1), 51, dtype=np.uint8)
+    golden = write_golden(Golden(tiles=tiles, score=np.full((1, 2, 2), 0.2 + 0.002, dtype=np.float32)))
+
+    with pytest.raises(ReleaseError, match=r"golden scores: 2\.00e-03 apart, the release allows 1e-03"):
+        tried(agent_toml(), tmp_path, build_release(tmp_path, 1, golden=golden))
+
+
+def test_a_release_without_golden_tiles_cannot_be_tried(
+    agent_toml: AgentToml, tmp_path: Path, build_release: Build
+) -> None:
+    with pytest.raises(ReleaseError, match="no golden tiles"):
+        tried(agent_toml(), tmp_path, build_release(tmp_path, 1, without="golden"))
+
+
+def test_golden_tiles_must_cover_the_graph(agent_toml: AgentToml, tmp_path: Path, build_release: Build) -> None:
+    patches = np.zeros((1, 32, 32, 1), dtype=np.uint8)
+    golden = write_golden(Golden(patches=patches, embedding=np.ones((1, 1), dtype=np.float32)))
+
+    with pytest.raises(ReleaseError, match="no golden outputs for its task graph"):
+        tried(agent_toml(), tmp_path, build_release(tmp_path, 1, golden=golden))
+
+
+def test_bytes_that_are_no_graph_are_refused(agent_toml: AgentToml, tmp_path: Path, build_release: Build) -> None:
+    with pytest.raises(ReleaseError, match="onnxruntime says"):
+        tried(agent_toml(), tmp_path, build_release(tmp_path, 1, task=b"no graph at all"))
+
+
+def test_a_graph_that_takes_the_process_down_only_takes_the_child(
+    agent_toml: AgentToml, tmp_path: Path, build_release: Build
+) -> None:
+    with pytest.raises(ReleaseError, match=r"the process died of SIG(SEGV|ABRT|BUS)|more memory"):
+        tried(agent_toml(), tmp_path, build_release(tmp_path, 1, task=nested_functions(3000)))
+
+
+def test_a_graph_that_never_answers_is_ended(agent_toml: AgentToml, tmp_path: Path, build_release: Build) -> None:
+    with pytest.raises(ReleaseError, match="no answer within 3 s"):
+        tried(agent_toml(), tmp_path, build_release(tmp_path, 1, task=endless()), deadline_s=3.0)
+
+
+def test_a_graph_that_asks_for_all_memory_is_refused(
+    agent_toml: AgentToml, tmp_path: Path, build_release: Build
+) -> None:
+    with pytest.raises(ReleaseError, match=r"allocate memory|more memory|bad_alloc"):
+        tried(agent_toml(), tmp_path, build_release(tmp_path, 1, task=greedy()))
+
+
+def test_a_node_that_cannot_try_blames_itself(agent_toml: AgentToml, tmp_path: Path, build_release: Build) -> None:
+    path = agent_toml()
+    held = build_release(tmp_path, 1)
+    path.write_text(path.read_text(encoding="utf-8").replace('"cpu"', '"cuda"'), encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="cuda"):
+        tried(path, tmp_path, held)
+
+
+def graph_of(nodes: list[object], constants: list[object], functions: tuple[object, ...] = ()) -> bytes:
+    """Make a model with the task graph's input and output around any nodes."""
+    tiles = helper.make_tensor_value_info("tiles", TensorProto.UINT8, ("n", 64, 64, 1))
+    score = helper.make_tensor_value_info("score", TensorProto.FLOAT, ("n", 2, 2))
+    model = helper.make_model(
+        helper.make_graph(nodes, "hostile", [tiles], [score], constants),
+        opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("nest", 1)],
+        ir_version=10,
+        functions=functions,
+    )
+    data: bytes = model.SerializeToString()
+    return data
+
+
+#: From the tiles to four means: what the hostile graphs do before they turn.
+POOL = [
+    helper.make_node("Cast", ["tiles"], ["floats"], to=TensorProto.FLOAT),
+    helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+    helper.make_node("AveragePool", ["planes"], ["pooled"], kernel_shape=[32, 32], strides=[32, 32]),
+    helper.make_node("Squeeze", ["pooled", "one"], ["means"]),
+]
+ONE = numpy_helper.from_array(np.array([1], np.int64), "one")
+
+
+def nested_functions(depth: int) -> bytes:
+    """Functions that call each other deeper than a stack: onnxruntime dies of it."""
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("nest", 1)]
+    functions = []
+    for level in range(depth):
+        inner = (
+            helper.make_node("Identity", ["x"], ["y"])
+            if level == depth - 1
+            else helper.make_node(f"f{level + 1}", ["x"], ["y"], domain="nest")
+        )
+        functions.append(helper.make_function("nest", f"f{level}", ["x"], ["y"], [inner], opsets))
+    nodes = [*POOL, helper.make_node("f0", ["means"], ["score"], domain="nest")]
+    return graph_of(nodes, [ONE], tuple(functions))
+
+
+def endless() -> bytes:
+    """A loop of 2^62 turns."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["going"]), helper.make_node("Sin", ["x"], ["x2"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, ()),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, ()),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("going", TensorProto.BOOL, ()),
+            helper.make_tensor_value_info("x2", TensorProto.FLOAT, None),
+        ],
+    )
+    constants = [
+        ONE,
+        numpy_helper.from_array(np.array(1 << 62, np.int64), "turns"),
+        numpy_helper.from_array(np.array([True]).reshape(()), "yes"),
+    ]
+    return graph_of([*POOL, helper.make_node("Loop", ["turns", "yes", "means"], ["score"], body=body)], constants)
+
+
+def greedy() -> bytes:
+    """An expansion to 160 GB, and back to four numbers."""
+    constants = [ONE, numpy_helper.from_array(np.array([5000, 10_000, 100, 1, 1, 1], np.int64), "vast")]
+    nodes = [
+        *POOL,
+        helper.make_node("Expand", ["means", "vast"], ["everything"]),
+        helper.make_node("ReduceMean", ["everything"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["means", "mean"], ["score"]),
+    ]
+    return graph_of(nodes, constants)

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from shared.console import Console
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_an_event_is_one_json_line_for_machines_and_a_sentence_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(as_json=True).event("released", "round 1 released", line="strip", number=2)
+    assert lines(capsys) == [{"event": "released", "line": "strip", "number": 2}]
+
+    Console().event("released", "round [1] released", line="strip", number=2)
+    assert capsys.readouterr().out == "round [1] released\n"
+
+
+def test_a_listing_is_one_json_object_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(as_json=True).table("nodes", ["node", "release"], [["n1", "strip-0001"], ["n2", None]])
+
+    assert lines(capsys) == [{"node": "n1", "release": "strip-0001"}, {"node": "n2", "release": None}]
+
+
+def test_a_listing_for_people_names_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().table("nodes", ["node", "release"], [["n1", None]])
+
+    out = capsys.readouterr().out
+    assert "nodes" in out
+    assert "node" in out
+    assert "n1" in out
+    assert "None" not in out
+
+
+def test_warnings_do_not_mix_with_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(as_json=True).warn("3 candidates dropped")
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "3 candidates dropped" in captured.err
+
+
+def test_progress_for_machines_says_each_percent_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console(as_json=True).progress("train", line="strip") as step:
+        for done in range(1001):
+            step(done, 1000)
+
+    said = lines(capsys)
+    assert len(said) == 101
+    assert said[-1] == {"event": "progress", "work": "train", "done": 1000, "total": 1000, "line": "strip"}
+
+
+def test_progress_of_nothing_divides_by_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console(as_json=True).progress("train") as step:
+        step(0, 0)
+
+    assert lines(capsys)[0]["total"] == 0
+
+
+def test_progress_for_people_leaves_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console().progress("train") as step:
+        step(1, 2)
+
+    assert capsys.readouterr().out == ""
