@@ -1,0 +1,86 @@
+"""The task graph as a module: a node's tile and the trainer's crop give a patch the same kind of score."""
+
+import numpy as np
+import pytest
+import torch
+
+from shared.config import LearningTable
+from shared.geometry import Patch, PatchGrid
+from trainer.acquisition.rescore import rescore
+from trainer.acquisition.scoring import MaskGraph, TaskGraph
+from trainer.learning.model import TaskModel, build_model
+
+GRID = PatchGrid(tile_px=160, patch_px=64, margin_px=16, cell_px=16)
+SETTINGS = LearningTable(architecture="compact", encoder="compact-8-8")
+
+
+class Pointwise(torch.nn.Module):
+    """Logits from each pixel alone: a model without context, for which tile and crop must agree exactly."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.cat([pixels, -2 * pixels, torch.zeros_like(pixels)], dim=1)
+
+
+def pixels(n: int, side: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, size=(n, side, side, 1), dtype=np.uint8)
+
+
+def test_the_crop_s_score_is_the_tile_s_when_no_context_matters() -> None:
+    frame = pixels(1, 256)[0]
+    model = TaskModel(Pointwise(), classes=3, channels=1)
+    tiles = GRID.tiles(frame)
+    score, _, _ = TaskGraph(model, GRID, top_share=1 / 16)(torch.from_numpy(tiles))
+    by_node = GRID.frame_scores(score.numpy(), 256, 256)
+
+    crops = [GRID.crop(frame, patch) for patch in GRID.patches(256, 256)]
+    model.register_parameter("anchor", torch.nn.Parameter(torch.zeros(1)))
+    by_trainer = rescore(
+        model, crops, grid=GRID, top_share=1 / 16, total=16, step=lambda _done, _total: None, minibatch=5
+    )
+
+    np.testing.assert_allclose(by_trainer.reshape(4, 4), by_node, atol=1e-6)
+    assert by_node[Patch(1, 2).row, 2] == pytest.approx(by_trainer[6], abs=1e-6)
+
+
+def test_rescoring_tells_its_progress_and_keeps_the_order() -> None:
+    model = build_model(SETTINGS, classes=3, channels=1, seed=1).eval()
+    crops = pixels(7, GRID.crop_px)
+    told: list[tuple[int, int]] = []
+
+    found = rescore(
+        model,
+        iter(crops),
+        grid=GRID,
+        top_share=1 / 16,
+        total=7,
+        step=lambda done, total: told.append((done, total)),
+        minibatch=3,
+    )
+    alone = [
+        rescore(model, [crop], grid=GRID, top_share=1 / 16, total=1, step=lambda _done, _total: None)[0]
+        for crop in crops
+    ]
+
+    assert told == [(3, 7), (6, 7), (7, 7)]
+    np.testing.assert_allclose(found, alone, atol=1e-6)
+
+
+def test_an_empty_pool_has_no_scores() -> None:
+    model = build_model(SETTINGS, classes=3, channels=1, seed=1)
+
+    assert rescore(model, [], grid=GRID, top_share=1, total=0, step=lambda _done, _total: None).shape == (0,)
+
+
+def test_the_mask_graph_adds_the_likeliest_class_and_changes_no_score() -> None:
+    model = build_model(SETTINGS, classes=4, channels=1, seed=2).eval()
+    tiles = torch.from_numpy(pixels(2, GRID.tile_px))
+
+    with torch.inference_mode():
+        *scores, mask = MaskGraph(model, GRID, top_share=1 / 16).eval()(tiles)
+        plain = TaskGraph(model, GRID, top_share=1 / 16).eval()(tiles)
+        logits = model(tiles.permute(0, 3, 1, 2))
+
+    assert mask.dtype == torch.uint8
+    assert torch.equal(mask.long(), logits.argmax(dim=1))
+    for value, expected in zip(scores, plain, strict=True):
+        torch.testing.assert_close(value, expected)

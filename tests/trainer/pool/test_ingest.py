@@ -1,0 +1,291 @@
+import random
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+import pytest
+
+from shared import topics
+from shared.bus import Disconnected, MemoryBroker, MemoryBus, Received
+from shared.clock import ManualClock
+from shared.codec import MAX_MESSAGE_BYTES, decode, encode, pack
+from shared.config import LineConfig
+from shared.identity import CandidateId
+from shared.images import encode_image
+from shared.messages import Ack, Candidate, PackedArray
+from trainer.pool.ingest import NO_LINE, Ingest, StepReport
+from trainer.pool.pool import Pool
+
+MakeCandidate = Callable[..., Candidate]
+
+
+class Plant:
+    """A broker in memory, one node and the ingest."""
+
+    def __init__(self, pool: Pool, line: LineConfig, clock: ManualClock) -> None:
+        self.broker = MemoryBroker()
+        self.pool = pool
+        self.node = MemoryBus(self.broker, filters=(topics.ack("mill", "n1"),))
+        self.node.start()
+        bus = MemoryBus(self.broker, filters=(topics.ingest("mill"),))
+        bus.start()
+        self.ingest = Ingest(pool, site="mill", lines={"strip": line}, bus=bus, clock=clock)
+        self.ingest.step(timeout_s=0)
+        self.node.events(timeout_s=0)
+
+    def send(self, *payloads: Candidate | bytes, topic: str = "winnow/v1/mill/n1/cand/strip") -> None:
+        for payload in payloads:
+            self.node.publish(topic, payload if isinstance(payload, bytes) else encode(payload))
+
+    def step(self) -> StepReport:
+        return self.ingest.step(timeout_s=0)
+
+    def answers(self) -> tuple[list[str], dict[str, str]]:
+        """What the node was told: acknowledged ids, and refused ids with the reason."""
+        acked: list[str] = []
+        nacked: dict[str, str] = {}
+        for event in self.node.events(timeout_s=0):
+            assert isinstance(event, Received)
+            ack = decode(event.payload, Ack)
+            acked += ack.acked
+            nacked |= {nack.id: nack.reason for nack in ack.nacked}
+        return acked, nacked
+
+
+@pytest.fixture
+def plant(pool: Pool, line: LineConfig, clock: ManualClock) -> Plant:
+    return Plant(pool, line, clock)
+
+
+def test_a_candidate_is_acknowledged_once_it_is_stored(plant: Plant, make_candidate: MakeCandidate) -> None:
+    candidate = make_candidate(1)
+    plant.send(candidate)
+
+    report = plant.step()
+
+    assert plant.answers() == ([candidate.id], {})
+    assert plant.pool.ids("strip") == [candidate.id]
+    (entry,) = plant.pool.entries([candidate.id])
+    assert (entry.node, entry.line, entry.received_at) == ("n1", "strip", 1_000_000.0)
+    assert (report.lines["strip"].new, report.lines["strip"].bytes) == (1, len(candidate.crop))
+
+
+def test_redelivery_is_harmless_and_acknowledged_each_time(plant: Plant, make_candidate: MakeCandidate) -> None:
+    dice = random.Random(5)  # noqa: S311  # a fixed shuffle, no secret
+    candidates = [make_candidate(number) for number in range(30)]
+    deliveries = [candidate for candidate in candidates for _ in range(dice.randint(1, 5))]
+    dice.shuffle(deliveries)
+    cuts = sorted(dice.sample(range(1, len(deliveries)), 6))
+    told: list[str] = []
+
+    for start, end in pairwise([0, *cuts, len(deliveries)]):
+        plant.send(*deliveries[start:end])
+        plant.step()
+        acked, nacked = plant.answers()
+        assert set(acked) == {candidate.id for candidate in deliveries[start:end]}
+        assert nacked == {}
+        told += acked
+
+    assert sorted(plant.pool.ids("strip")) == sorted(candidate.id for candidate in candidates)
+    assert set(told) == {candidate.id for candidate in candidates}
+
+
+def renamed(candidate: Candidate, **parts: object) -> Candidate:
+    """Give a candidate another id."""
+    parsed = CandidateId.parse(candidate.id)
+    name = CandidateId(**{"node": "n1", "boot": parsed.boot, "seq": parsed.seq, "digest": parsed.digest, **parts})  # type: ignore[arg-type]
+    return msgspec.structs.replace(candidate, id=str(name))
+
+
+def wrong_schema(candidate: Candidate) -> bytes:
+    return encode(msgspec.structs.replace(candidate, schema=99))
+
+
+def bomb(make: MakeCandidate) -> Candidate:
+    """A crop whose header says 9000 x 9000 pixels."""
+    crop = encode_image(np.zeros((64, 64, 1), np.uint8))
+    crop = crop[:16] + (9000).to_bytes(4, "big") * 2 + crop[24:]
+    return with_crop(make(1), crop, form="png")
+
+
+def with_crop(candidate: Candidate, crop: bytes, *, form: str = "jpeg") -> Candidate:
+    name = str(CandidateId.make(node="n1", boot="0123abcd", seq=1, crop=crop))
+    return msgspec.structs.replace(candidate, id=name, crop=crop, crop_format=form)
+
+
+def packed(values: list[float], dtype: str = "float32") -> PackedArray:
+    return pack(np.array(values, dtype=dtype))
+
+
+BAD: dict[str, tuple[str, Callable[[MakeCandidate], Candidate | bytes]]] = {
+    "truncated": ("payload", lambda make: encode(make(1))[:-40]),
+    "unknown schema": ("payload", lambda make: wrong_schema(make(1))),
+    "not a message": ("payload", lambda _: b"\xc1\xff hello"),
+    "empty": ("payload", lambda _: b""),
+    "an array for a map": ("payload", lambda _: msgspec.msgpack.encode([1, 2, 3])),
+    "oversized": ("payload", lambda make: encode(make(1, crop=bytes(MAX_MESSAGE_BYTES)))),
+    "no id": ("id", lambda make: make(1, id="me")),
+    "an endless id": ("id", lambda make: make(1, id="x" * 50_000)),
+    "wrong hash": ("hash", lambda make: renamed(make(1), digest="0" * 16)),
+    "foreign node in id": ("node", lambda make: make(1, node="n2")),
+    "wrong crop size": ("crop", lambda make: make(1, side_px=96)),
+    "crop of other format": ("crop", lambda make: make(1, crop_format="png")),
+    "unknown format": ("crop", lambda make: make(1, crop_format="gif")),
+    "broken crop": ("crop", lambda make: with_crop(make(1), make(1).crop[:-300])),
+    "crop bomb": ("crop", bomb),
+    "negative row": ("bounds", lambda make: make(1, row=-1)),
+    "huge frame": ("bounds", lambda make: make(1, frame=2**63)),
+    "inside nothing": ("bounds", lambda make: make(1, inside=(0, 5))),
+    "inside too much": ("bounds", lambda make: make(1, inside=(32, 33))),
+    "score above one": ("bounds", lambda make: make(1, score=1.5)),
+    "score not a number": ("bounds", lambda make: make(1, score=float("nan"))),
+    "gain infinite": ("bounds", lambda make: make(1, gain=float("inf"))),
+    "time not a number": ("bounds", lambda make: make(1, captured_at=float("nan"))),
+    "camera with a slash": ("words", lambda make: make(1, camera="../../x")),
+    "reason too long": ("words", lambda make: make(1, reason="x" * 100)),
+    "space without embedding": ("embedding", lambda make: make(1, embedding=None)),
+    "embedding without space": ("embedding", lambda make: make(1, space=None)),
+    "embedding too long": ("embedding", lambda make: make(1, embedding=packed([1.0] + [0.0] * 4096))),
+    "embedding not finite": ("embedding", lambda make: make(1, embedding=packed([1.0, float("nan")]))),
+    "embedding of no length": ("embedding", lambda make: make(1, embedding=packed([0.0, 0.0]))),
+    "embedding of integers": ("embedding", lambda make: make(1, embedding=packed([1, 0], "int32"))),
+    "embedding that lies": ("embedding", lambda make: make(1, embedding=PackedArray("float32", (2,), b"123"))),
+    "embedding of objects": ("embedding", lambda make: make(1, embedding=PackedArray("object", (1,), b"12345678"))),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_candidate_is_refused_with_a_reason_and_the_next_goes_through(
+    plant: Plant, make_candidate: MakeCandidate, fault: str
+) -> None:
+    kind, make_bad = BAD[fault]
+    bad = make_bad(make_candidate)
+    good = make_candidate(7)
+
+    plant.send(bad)
+    plant.step()
+
+    acked, nacked = plant.answers()
+    named = re.search(rb"n[12]-[0-9a-f]{8}-[0-9]+-[0-9a-f]{16}", (bad if isinstance(bad, bytes) else encode(bad))[:200])
+    assert acked == []
+    assert len(nacked) == (0 if kind == "payload" and named is None else 1)
+    assert all(reason and len(name) < 80 and len(reason) < 400 for name, reason in nacked.items())
+    assert plant.pool.ids("strip", state=None) == []
+    counters = plant.pool.counters("strip")
+    assert (counters["refused"], counters[f"refused_{kind}"], counters["received"]) == (1, 1, 0)
+
+    plant.send(good)
+    plant.step()
+    assert plant.answers() == ([good.id], {})
+
+
+def test_a_bad_candidate_does_not_hold_up_its_batch(plant: Plant, make_candidate: MakeCandidate) -> None:
+    bad, good = renamed(make_candidate(1), digest="0" * 16), make_candidate(2)
+    plant.send(bad, good, encode(good)[:50], good)
+
+    report = plant.step()
+
+    acked, nacked = plant.answers()
+    assert acked == [good.id]
+    assert "its crop hashes to" in nacked[bad.id]
+    assert (report.lines["strip"].new, report.lines["strip"].again, report.lines["strip"].refused) == (1, 1, 2)
+
+
+def test_a_candidate_of_an_unknown_line_is_refused(plant: Plant, make_candidate: MakeCandidate) -> None:
+    candidate = make_candidate(1)
+    plant.send(candidate, topic="winnow/v1/mill/n1/cand/other")
+
+    plant.step()
+
+    acked, nacked = plant.answers()
+    assert acked == []
+    assert nacked == {candidate.id: 'line "other": not a line of site mill; known lines are strip'}
+    assert plant.pool.ids("other", state=None) == []
+    assert plant.pool.counters(NO_LINE)["refused_line"] == 1
+
+
+def test_no_node_may_call_itself_seed(plant: Plant, make_candidate: MakeCandidate) -> None:
+    plant.send(make_candidate(1, node="seed"), topic="winnow/v1/mill/seed/cand/strip")
+
+    plant.step()
+
+    assert plant.pool.ids("strip", state=None) == []
+    assert plant.pool.counters("strip")["refused_node"] == 1
+
+
+@pytest.mark.parametrize(
+    "topic", ["winnow/v1/mill/n1/cand", "winnow/v1/mill/N!/cand/strip", "winnow/v1/mill/n1/cand/a/b"]
+)
+def test_a_topic_that_names_no_line_is_counted(plant: Plant, make_candidate: MakeCandidate, topic: str) -> None:
+    plant.send(make_candidate(1), topic=topic)
+
+    plant.step()
+
+    assert plant.answers() == ([], {})
+    assert plant.pool.ids("strip", state=None) == []
+    assert plant.pool.counters(NO_LINE)["refused_topic"] == 1
+
+
+def test_a_full_disk_acknowledges_nothing_until_space_returns(plant: Plant, make_candidate: MakeCandidate) -> None:
+    candidates = [make_candidate(number) for number in range(60)]
+    bad = renamed(make_candidate(99), digest="0" * 16)
+    with plant.pool.write() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
+
+    plant.send(*candidates, bad)
+    report = plant.step()
+
+    assert report.away is not None
+    assert "full" in str(report.away)
+    assert report.lines == {}
+    assert plant.answers() == ([], {})
+    assert plant.pool.ids("strip", state=None) == []
+
+    with plant.pool.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    plant.send(*candidates, bad)
+    assert plant.step().away is None
+    acked, nacked = plant.answers()
+    assert acked == [candidate.id for candidate in candidates]
+    assert list(nacked) == [bad.id]
+
+
+def test_a_lost_acknowledgement_is_made_good_by_the_redelivery(plant: Plant, make_candidate: MakeCandidate) -> None:
+    candidate = make_candidate(1)
+    plant.send(candidate)
+    plant.broker.online = False
+
+    plant.step()
+    assert plant.answers() == ([], {})
+    assert plant.pool.ids("strip") == [candidate.id]
+
+    plant.broker.online = True
+    plant.send(candidate)
+    plant.step()
+    assert plant.answers() == ([candidate.id], {})
+    assert plant.pool.ids("strip") == [candidate.id]
+
+
+def test_a_change_of_connection_is_told(plant: Plant) -> None:
+    plant.broker.set_online(False)
+
+    assert isinstance(plant.step().connection, Disconnected)
+
+
+def test_the_cap_is_kept_with_every_batch(
+    pool: Pool, line: LineConfig, clock: ManualClock, make_candidate: MakeCandidate
+) -> None:
+    small = msgspec.structs.replace(line, pool=msgspec.structs.replace(line.pool, cap=10))
+    plant = Plant(pool, small, clock)
+    candidates = [make_candidate(number) for number in range(25)]
+
+    plant.send(*candidates)
+    report = plant.step()
+
+    assert report.lines["strip"].dropped == 15
+    assert sorted(pool.ids("strip")) == sorted(candidate.id for candidate in candidates[15:])
+    assert plant.answers() == ([candidate.id for candidate in candidates], {})
+    assert pool.counters("strip")["dropped"] == 15

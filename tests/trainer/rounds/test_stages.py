@@ -1,0 +1,262 @@
+"""Single stages on a line that held its rounds: what they wait for, what they leave alone, what they refuse."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from shared.clock import ManualClock
+from shared.console import Console
+from shared.errors import StateError
+from trainer.commands.rounds import app
+from trainer.paths import TrainerPaths
+from trainer.pool.pool import Pool, PoolAwayError
+from trainer.rounds.answering import await_labels
+from trainer.rounds.collecting import collect
+from trainer.rounds.embedding import stored_space
+from trainer.rounds.machine import EnoughCollected, Stage, next_round
+from trainer.rounds.selecting import select
+from trainer.rounds.training import starting_model
+from trainer.rounds.workbench import StoppedError, Workbench
+from trainer.rounds.worker import current_round, perform
+from trainer.selection.batch import is_reserved
+
+pytestmark = pytest.mark.slow
+
+
+class EventfulClock(ManualClock):
+    """A clock on which something happens while one waits."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self.waits = 0
+        self._happens = happens
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        self.waits += 1
+        self._happens()
+        return super().wait(stop, seconds)
+
+
+@contextmanager
+def opened(
+    site: Any, clock: ManualClock | None = None, stop: threading.Event | None = None, kind: type[Pool] = Pool
+) -> Iterator[Workbench]:
+    with kind.open(site.directory) as pool:
+        yield Workbench(
+            pool,
+            site.line,
+            TrainerPaths(site.directory),
+            clock or ManualClock(),
+            Console(as_json=True),
+            stop or threading.Event(),
+        )
+
+
+@pytest.fixture
+def site(finished_site: Any, tmp_path: Path) -> Any:
+    return finished_site.copy_to(tmp_path)
+
+
+def state(site: Any) -> tuple[object, ...]:
+    with Pool.open(site.directory) as pool:
+        return pool.counts("steel"), pool.rounds("steel"), pool.tasks("steel")
+
+
+def test_collecting_waits_for_new_candidates_and_embeds_those_that_came_without(site: Any) -> None:
+    site.set("min_pool = 60", "min_pool = 60\nmin_new = 20")
+    clock = EventfulClock(lambda: site.send(range(20 + clock.waits, 21 + clock.waits)))
+
+    with opened(site, clock) as bench:
+        round_ = next_round(current_round(bench))
+        fact = collect(bench, round_)
+        left = bench.pool.without_embedding("steel", round_.space or "")
+
+    assert fact == EnoughCollected()
+    # Sixteen patches a frame: one frame is not twenty candidates, two are.
+    assert clock.waits == 2
+    assert left == []
+
+
+def test_a_stage_that_waits_ends_when_it_is_told_to(site: Any) -> None:
+    site.set("min_pool = 60", "min_pool = 6000")
+    before = state(site)
+    stop = threading.Event()
+    clock = EventfulClock(stop.set)
+
+    with opened(site, clock, stop) as bench:
+        round_ = next_round(current_round(bench))
+        with pytest.raises(StoppedError):
+            perform(bench, round_)
+
+    assert clock.waits == 1
+    assert state(site) == before
+
+
+class FullDisk(Pool):
+    """A pool that takes everything but where the round stands."""
+
+    def put_round(self, *_: object, **__: object) -> None:
+        raise PoolAwayError("pool: the disk is full")
+
+
+def test_a_batch_whose_round_cannot_be_written_is_not_handed_over(site: Any) -> None:
+    before = state(site)
+
+    with opened(site, kind=FullDisk) as bench:
+        round_ = replace(next_round(current_round(bench)), stage=Stage.SELECT)
+        with pytest.raises(PoolAwayError):
+            perform(bench, round_)
+
+    assert state(site) == before
+
+
+def test_people_are_waited_for_until_every_task_is_painted(site: Any) -> None:
+    site.set('source = "oracle"', 'source = "folder"')
+    with opened(site) as bench:
+        round_ = replace(next_round(current_round(bench)), stage=Stage.SELECT)
+        round_ = perform(bench, round_)
+    people = site.directory.parent / "people"
+    runner = CliRunner()
+
+    def paint() -> None:
+        from trainer.commands.labels import app as labels
+        from trainer.labelling.oracle import answer_open_tasks
+
+        runner.invoke(labels, ["export", str(site.site_toml), str(people)], catch_exceptions=False)
+        with Pool.open(site.directory) as pool:
+            answer_open_tasks(pool, site.line)
+
+    clock = EventfulClock(paint)
+    with opened(site, clock) as bench:
+        await_labels(bench, round_)
+
+    assert clock.waits == 1
+    assert len(json.loads((people / "labels.json").read_text(encoding="utf-8"))["tasks"]) == 16
+
+
+def test_a_selection_takes_floor_patches_kept_for_reference_and_never_trains_on_them(site: Any) -> None:
+    site.send(range(30, 40))
+    with opened(site) as bench:
+        round_ = next_round(current_round(bench))
+        selection = select(bench, round_)
+        again = select(bench, round_)
+        waiting = set(bench.pool.ids("steel"))
+
+    settings = site.line.selection
+    assert len(selection.reference) == 2
+    assert all(is_reserved(name, settings) for name in selection.reference)
+    assert len(selection.batch.ids) == 14
+    assert {pick.id for pick in selection.picks} <= waiting
+    assert [pick.id for pick in again.picks] == [pick.id for pick in selection.picks]
+    with Pool.open(site.directory) as pool:
+        floor = set(pool.ids("steel", reason="floor"))
+    assert not any(name in floor and is_reserved(name, settings) for name in selection.batch.ids)
+
+
+def test_a_batch_is_unlike_what_is_trained_on_not_unlike_the_reference_set(site: Any) -> None:
+    with opened(site) as bench:
+        selection = select(bench, next_round(current_round(bench)))
+        trained, reference = bench.pool.labelled("steel", "train"), bench.pool.labelled("steel", "reference")
+
+    nearest = {why["nearest_labelled"] for why in selection.batch.explanations}
+    assert nearest <= set(trained)
+    assert not nearest & set(reference)
+
+
+def test_a_candidate_that_retention_drops_in_the_middle_does_not_end_the_selection(site: Any) -> None:
+    with opened(site) as bench:
+        round_ = next_round(current_round(bench))
+        first = select(bench, round_)
+        entries, lose = bench.pool.scores, iter([True])
+
+        def scores_after_a_trim(ids: Any, run: str) -> Any:
+            if next(lose, False):
+                bench.pool.trim("steel", len(bench.pool.ids("steel", state=None)) - 60)
+            return entries(ids, run)
+
+        bench.pool.scores = scores_after_a_trim  # type: ignore[method-assign]  # another process would do this between two calls
+        second = select(bench, round_)
+        dropped = bench.pool.counters("steel")["dropped"]
+        waiting = set(bench.pool.ids("steel"))
+
+    assert dropped > 0
+    assert len(first.picks) == 16
+    assert second.picks
+    assert {pick.id for pick in second.picks} <= waiting
+
+
+def test_a_dry_run_explains_the_next_batch_and_hands_nothing_over(site: Any) -> None:
+    before = state(site)
+
+    told = CliRunner().invoke(app, ["select", str(site.site_toml), "--dry-run", "--explain", "--json"])
+
+    rows = [row for row in map(json.loads, told.stdout.splitlines()) if "event" not in row]
+    assert told.exit_code == 0
+    assert len(rows) == 16
+    assert {row["purpose"] for row in rows} == {"train", "reference"}
+    assert all(
+        row["score"] is not None and row["nearest_chosen"] and row["nearest_labelled"] and row["marginal"] > 0
+        for row in rows
+        if row["purpose"] == "train"
+    )
+    assert state(site) == before
+
+
+def test_the_stages_of_a_round_can_be_performed_by_hand_one_after_another(site: Any) -> None:
+    runner = CliRunner()
+
+    for command, stage in (("select", "label"), ("train", "release"), ("export", "done")):
+        told = runner.invoke(app, [command, str(site.site_toml), "--json"], catch_exceptions=False)
+        assert told.exit_code == 0
+        with Pool.open(site.directory) as pool:
+            row = pool.round("steel")
+        assert row is not None
+        assert (row.number, row.stage) == (2, stage)
+
+    assert (site.directory / "public" / "releases" / "steel" / "steel-0004" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "lacking"), [("train", "labels to train on"), ("export", "a run that passed the gate")]
+)
+def test_a_stage_that_is_not_due_is_refused_by_name(site: Any, command: str, lacking: str) -> None:
+    before = state(site)
+
+    with pytest.raises(StateError, match=f"round 1 is in stage done, there is not {lacking}; nothing was done"):
+        CliRunner().invoke(app, [command, str(site.site_toml)], catch_exceptions=False)
+
+    assert state(site) == before
+
+
+def test_a_second_holder_of_the_rounds_is_refused(site: Any) -> None:
+    paths = TrainerPaths(site.directory)
+
+    with paths.claim("rounds-steel"), pytest.raises(StateError, match='"rounds-steel" is held by process'):
+        CliRunner().invoke(app, ["select", str(site.site_toml)], catch_exceptions=False)
+
+
+def test_a_space_folder_that_is_not_the_rounds_own_is_refused(site: Any) -> None:
+    with (
+        opened(site) as bench,
+        pytest.raises(StateError, match=r"holds space .*, the rounds of line steel go by space ffff"),
+    ):
+        stored_space(bench, "f" * 64)
+
+
+def test_training_begins_anew_where_the_line_changed_its_network(site: Any) -> None:
+    with opened(site) as bench:
+        run = current_round(bench).run
+        kept = starting_model(bench, run)
+    site.set('encoder = "compact-16-32"\nsteps = 20', 'encoder = "compact-16-16"\nsteps = 20')
+    with opened(site) as bench:
+        changed = starting_model(bench, run)
+
+    assert kept is not None
+    assert changed is None

@@ -1,0 +1,1 @@
+"""The centre: pool, selection, labelling, learning, release building, web."""

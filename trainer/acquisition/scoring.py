@@ -1,0 +1,39 @@
+"""The task graph as a torch module: tiles in, scores per patch out. Exported for nodes, run as it is by the trainer."""
+
+import torch
+from torch import Tensor, nn
+
+from shared.geometry import PatchGrid
+from trainer.acquisition.aggregation import PatchScores
+from trainer.acquisition.entropy import PixelEntropy
+from trainer.learning.model import TaskModel
+
+#: What the graphs compute, written into their metadata.
+FORMULA = "entropy = log S - T/S on logits less their maximum; score = mean of the top cells of cell means / log K"
+
+
+class TaskGraph(nn.Module):
+    """Score a tile's patches."""
+
+    def __init__(self, model: TaskModel, grid: PatchGrid, *, top_share: float) -> None:
+        super().__init__()
+        self.model = model
+        self.grid = grid
+        self.entropy = PixelEntropy(model.classes)
+        self.patches = PatchScores(grid, top_share=top_share, classes=model.classes)
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return score, mean, above for uint8 tiles ``(n, tile, tile, c)``."""
+        logits = self.model(tiles.permute(0, 3, 1, 2))
+        score, mean, above = self.patches(self.entropy(logits))
+        return score, mean, above
+
+
+class MaskGraph(TaskGraph):
+    """Score a tile's patches and say the class of every pixel."""
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]  # one more output
+        """Return score, mean, above and the uint8 mask ``(n, tile, tile)``."""
+        logits = self.model(tiles.permute(0, 3, 1, 2))
+        score, mean, above = self.patches(self.entropy(logits))
+        return score, mean, above, logits.argmax(dim=1).to(torch.uint8)

@@ -1,0 +1,20 @@
+"""``winnow trainer``: the commands of the centre. Nothing heavy is imported before a command runs."""
+
+import typer
+
+from trainer.commands.labels import app as labels_app
+from trainer.commands.rounds import app as rounds_app
+from trainer.commands.serve import serve
+from trainer.commands.status import status
+
+app = typer.Typer(
+    help="Serve the centre; select, train, export, exchange labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve)
+app.command("status")(status)
+app.add_typer(labels_app, name="labels")
+# Without a name its commands (select, train, export, round) stand beside ours.
+app.add_typer(rounds_app)

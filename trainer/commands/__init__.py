@@ -1,0 +1,1 @@
+"""The commands of ``winnow trainer``; torch is imported only when a command needs it."""

@@ -1,0 +1,126 @@
+"""``winnow trainer select|train|export|round``: the stages of a line's round, by hand and in the foreground."""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.console import Console
+from shared.errors import StateError
+from trainer.commands.options import AsJson, Line, SiteToml
+
+if TYPE_CHECKING:
+    from trainer.pool.pool import Pick
+    from trainer.rounds.machine import Round, Stage
+    from trainer.rounds.workbench import Workbench
+
+app = typer.Typer()
+
+_REASONS = (
+    "score",
+    "novelty",
+    "marginal",
+    "nearest_labelled",
+    "nearest_labelled_cos",
+    "nearest_chosen",
+    "nearest_chosen_cos",
+)
+
+OnlyShow = Annotated[bool, typer.Option("--dry-run", help="Show what would be chosen; nothing is handed over.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Say of each patch why it is chosen.")]
+
+
+@app.command("select")
+def select(
+    site: SiteToml, *, line: Line = None, dry_run: OnlyShow = False, explain: Explain = False, as_json: AsJson = False
+) -> None:
+    """Choose the next batch and hand it over to be labelled; waits until the pool is large enough."""
+    from trainer.pool.pool import Pick  # noqa: PLC0415  # the database and torch only when asked
+    from trainer.rounds.machine import Stage  # noqa: PLC0415
+    from trainer.rounds.selecting import select as choose  # noqa: PLC0415
+    from trainer.rounds.session import working  # noqa: PLC0415
+
+    with working(site, line, Console(as_json=as_json)) as bench:
+        if dry_run:
+            selection = choose(bench, _upcoming(bench))
+            _show(bench, "would be handed over", selection.picks, explain=explain)
+            return
+        _perform(bench, (Stage.DONE, Stage.SPACE, Stage.COLLECT, Stage.SELECT), what="a batch to choose")
+        if explain:
+            handed = [
+                Pick(task.candidate_id, task.purpose, task.explanation)
+                for task in bench.pool.open_tasks(bench.line.line)
+            ]
+            _show(bench, "handed over", handed, explain=True)
+
+
+@app.command("train")
+def train(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
+    """Train on the labels that came back, and judge the run on the reference set."""
+    from trainer.rounds.machine import Stage  # noqa: PLC0415  # torch only when asked
+    from trainer.rounds.session import working  # noqa: PLC0415
+
+    with working(site, line, Console(as_json=as_json)) as bench:
+        _perform(bench, (Stage.LABEL, Stage.TRAIN, Stage.GATE), what="labels to train on")
+
+
+@app.command("export")
+def export(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
+    """Export the run that passed the gate and publish its release."""
+    from trainer.rounds.machine import Stage  # noqa: PLC0415  # torch only when asked
+    from trainer.rounds.session import working  # noqa: PLC0415
+
+    with working(site, line, Console(as_json=as_json)) as bench:
+        _perform(bench, (Stage.RELEASE,), what="a run that passed the gate")
+
+
+@app.command("round")
+def hold(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
+    """Hold one round, or what is left of the one that is under way."""
+    from trainer.rounds.machine import Stage  # noqa: PLC0415  # torch only when asked
+    from trainer.rounds.session import working  # noqa: PLC0415
+    from trainer.rounds.worker import begin_next, current_round, hold_round  # noqa: PLC0415
+
+    with working(site, line, Console(as_json=as_json)) as bench:
+        round_ = current_round(bench)
+        hold_round(bench, begin_next(bench, round_) if round_.stage is Stage.DONE else round_)
+
+
+def _perform(bench: "Workbench", stages: "Collection[Stage]", *, what: str) -> None:
+    """Perform stages as long as they are among those asked for; refuse when none of them is due."""
+    from trainer.rounds.machine import Stage  # noqa: PLC0415  # torch only when asked
+    from trainer.rounds.worker import begin_next, current_round, perform  # noqa: PLC0415
+
+    round_ = current_round(bench)
+    if round_.stage not in stages:
+        raise StateError(
+            f'line "{bench.line.line}": round {round_.number} is in stage {round_.stage}, there is not {what}; nothing was done'
+        )
+    if round_.stage is Stage.DONE:
+        round_ = begin_next(bench, round_)
+    while round_.stage in stages and round_.stage is not Stage.DONE:
+        round_ = perform(bench, round_)
+
+
+def _upcoming(bench: "Workbench") -> "Round":
+    """Return the round whose selection is next."""
+    from trainer.rounds.machine import Stage, upcoming  # noqa: PLC0415  # torch only when asked
+    from trainer.rounds.worker import current_round  # noqa: PLC0415
+
+    round_ = current_round(bench)
+    if round_.stage is Stage.SPACE:
+        raise StateError(
+            f'line "{bench.line.line}": it has no embedding space yet; winnow trainer select without --dry-run makes one'
+        )
+    return upcoming(round_)
+
+
+def _show(bench: "Workbench", title: str, picks: "Sequence[Pick]", *, explain: bool) -> None:
+    """List chosen patches, with the reasons where asked."""
+    columns = ["id", "purpose", *(_REASONS if explain else ())]
+    rows = [[pick.id, pick.purpose, *(_rounded(pick.explanation[name]) for name in columns[2:])] for pick in picks]
+    bench.console.table(f"line {bench.line.line}: {len(rows)} patches {title}", columns, rows)
+
+
+def _rounded(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value

@@ -1,0 +1,1 @@
+"""Measuring the loop beside its rivals, and showing what was selected."""

@@ -1,0 +1,1 @@
+"""Hand-overs to people and to the simulator, and their way back."""

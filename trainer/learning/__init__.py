@@ -1,0 +1,1 @@
+"""Learning: labelled crops in, a task model out, and how good it is."""

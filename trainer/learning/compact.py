@@ -1,0 +1,85 @@
+"""A compact network for small trainings on a CPU: a stride-4 stem, few wide convolutions, sub-pixel logits.
+
+Convolutions at full resolution are what a small U-Net spends its time on. Here the finest features stand at a
+quarter of the resolution and the head writes the 4 x 4 pixels of each of their places (Shi et al. 2016), so thin
+defects keep their outline. benchmarks/results has what that buys on one core.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Pixels per side that one place of the finest features stands for.
+STRIDE: Final = 4
+
+#: Rows and columns of a tile: top, bottom, left, right.
+Window = tuple[int, int, int, int]
+
+
+class CompactEncoder(nn.Module):
+    """Features at strides 4, 8, 16, … of the widths given, two residual blocks each."""
+
+    def __init__(self, *, channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.widths = widths
+        stem = nn.Sequential(
+            nn.Conv2d(channels, widths[0], 2 * STRIDE, STRIDE, STRIDE // 2, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+            _Residual(widths[0]),
+            _Residual(widths[0]),
+        )
+        deeper = [
+            nn.Sequential(_convolve(narrow, wide, stride=2), _Residual(wide), _Residual(wide))
+            for narrow, wide in pairwise(widths)
+        ]
+        self.stages = nn.ModuleList([stem, *deeper])
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Return the features of every stage, the finest first."""
+        features = []
+        for stage in self.stages:
+            pixels = stage(pixels)
+            features.append(pixels)
+        return features
+
+
+class CompactNet(nn.Module):
+    """The encoder, a decoder that adds upwards, and logits by sub-pixel shuffling."""
+
+    def __init__(self, *, channels: int, classes: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.encoder = CompactEncoder(channels=channels, widths=widths)
+        pairs = list(pairwise(widths))
+        self.narrow = nn.ModuleList([nn.Conv2d(wide, narrow, 1) for narrow, wide in pairs])
+        self.mix = nn.ModuleList([_convolve(narrow, narrow, stride=1) for narrow, _ in pairs])
+        self.head = nn.Conv2d(widths[0], classes * STRIDE * STRIDE, 1)
+
+    def forward(self, pixels: Tensor, window: Window | None = None) -> Tensor:
+        """Return logits ``(n, c, h, w)``; with a window (multiples of 4) only those inside it."""
+        features = self.encoder(pixels)
+        finest: Tensor = features[-1]
+        for level in range(len(self.mix) - 1, -1, -1):
+            raised = functional.interpolate(self.narrow[level](finest), scale_factor=2.0, mode="nearest")
+            finest = self.mix[level](features[level] + raised)
+        if window is not None:
+            top, bottom, left, right = (side // STRIDE for side in window)
+            finest = finest[:, :, top:bottom, left:right]
+        return functional.pixel_shuffle(self.head(finest), STRIDE)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(features + self.norm(self.convolution(features)))
+
+
+def _convolve(narrow: int, wide: int, *, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(narrow, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True))

@@ -1,0 +1,56 @@
+"""Minibatches: which samples come when, and how each is varied. All chance comes from one generator."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.learning.compact import STRIDE, Window
+from trainer.learning.metrics import IGNORE
+
+#: Contrast is varied by this share, brightness by this many grey levels: defects differ by both, so only a little.
+CONTRAST: Final = 0.1
+BRIGHTNESS: Final = 10.0
+
+
+def minibatches(samples: int, *, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Walk ``steps`` full minibatches of indices; every sample comes once before any comes again."""
+    order = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        while len(order) < size:
+            order = torch.cat([order, torch.randperm(samples, generator=generator)])
+        yield order[:size]
+        order = order[size:]
+
+
+def varied(pixels: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Flip each sample at random, and vary its contrast and brightness a little.
+
+    Args:
+        pixels: ``(n, c, h, w)`` float, 0 to 255.
+        masks: ``(n, h, w)``.
+        generator: On the CPU.
+    """
+    for side in (-1, -2):
+        turn = (torch.rand(len(pixels), generator=generator) < 0.5).to(pixels.device)
+        pixels = torch.where(turn[:, None, None, None], pixels.flip(side), pixels)
+        masks = torch.where(turn[:, None, None], masks.flip(side), masks)
+    chance = torch.rand(2, len(pixels), 1, 1, 1, generator=generator).to(pixels.device) * 2 - 1
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    return (pixels - mean) * (1 + CONTRAST * chance[0]) + mean + BRIGHTNESS * chance[1], masks
+
+
+def supervised_window(masks: NDArray[np.uint8]) -> Window:
+    """Return the rows and columns that hold every supervised pixel, also flipped, widened to the network's stride.
+
+    Outside it no logit is needed: a crop's margin is context alone.
+    """
+    height, width = masks.shape[1:]
+    known = (masks != IGNORE).any(axis=0)
+    rows, cols = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    top = min(int(rows[0]), height - 1 - int(rows[-1])) // STRIDE * STRIDE
+    left = min(int(cols[0]), width - 1 - int(cols[-1])) // STRIDE * STRIDE
+    return top, height - top, left, width - left

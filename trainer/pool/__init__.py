@@ -1,0 +1,1 @@
+"""Candidates at the centre: schema, pool, ingest, retention."""

@@ -1,0 +1,112 @@
+"""From the bus into the pool: check, commit, then acknowledge, in batches.
+
+Nothing is acknowledged before it is durable, and what is not acknowledged comes again: a pool that cannot be
+written loses nothing, it only keeps its senders waiting.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shared import topics
+from shared.bus import Bus, Connected, Disconnected, Received
+from shared.clock import Clock
+from shared.codec import encode
+from shared.config import LineConfig
+from shared.errors import LinkError
+from shared.messages import Ack, Nack
+from trainer.pool.arrival import Refusal, check
+from trainer.pool.pool import Arrival, Pool, PoolAwayError
+
+#: Where refusals are counted that name no line of the site.
+NO_LINE = ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one step did for one line."""
+
+    new: int = 0
+    again: int = 0
+    refused: int = 0
+    dropped: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class StepReport:
+    """What one step did; ``connection`` is the newest change of the broker's, None when there was none."""
+
+    connection: Connected | Disconnected | None = None
+    lines: dict[str, Tally] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    #: Why nothing was committed; None when the pool took everything.
+    away: PoolAwayError | None = None
+
+
+class Ingest:
+    """The one that takes candidates off the bus."""
+
+    def __init__(self, pool: Pool, *, site: str, lines: Mapping[str, LineConfig], bus: Bus, clock: Clock) -> None:
+        self._pool = pool
+        self._site = site
+        self._lines = lines
+        self._bus = bus
+        self._clock = clock
+
+    def step(self, *, timeout_s: float = 0.5, limit: int = 256) -> StepReport:
+        """Take what the bus has, commit it in one transaction, and answer each node."""
+        report = StepReport()
+        arrivals: list[Arrival] = []
+        for event in self._bus.events(timeout_s=timeout_s, limit=limit):
+            if not isinstance(event, Received):
+                report.connection = event
+                continue
+            checked = check(event.topic, event.payload, site=self._site, lines=self._lines, now=self._clock.now())
+            if isinstance(checked, Refusal):
+                report.refusals.append(checked)
+            else:
+                arrivals.append(checked)
+        if not arrivals and not report.refusals:
+            return report
+        try:
+            self._commit(arrivals, report)
+        except PoolAwayError as error:
+            report.lines = {}
+            report.away = error
+            return report
+        self._answer(arrivals, report.refusals)
+        return report
+
+    def _commit(self, arrivals: Sequence[Arrival], report: StepReport) -> None:
+        with self._pool.write():
+            for line in sorted({arrival.line for arrival in arrivals}):
+                mine = [arrival for arrival in arrivals if arrival.line == line]
+                before = self._pool.counters(line)["bytes"]
+                added = self._pool.add(mine)
+                report.lines[line] = Tally(
+                    new=added.new,
+                    again=added.again,
+                    dropped=self._pool.trim(line, self._lines[line].pool.cap),
+                    bytes=self._pool.counters(line)["bytes"] - before,
+                )
+            kinds = Counter((refusal.line or NO_LINE, refusal.kind) for refusal in report.refusals)
+            for (line, kind), number in kinds.items():
+                self._pool.count(line, {"refused": number, f"refused_{kind}": number})
+                report.lines.setdefault(line, Tally()).refused += number
+
+    def _answer(self, arrivals: Sequence[Arrival], refusals: Sequence[Refusal]) -> None:
+        acked: dict[str, list[str]] = defaultdict(list)
+        nacked: dict[str, list[Nack]] = defaultdict(list)
+        for arrival in arrivals:
+            acked[arrival.node].append(arrival.candidate.id)
+        for refusal in refusals:
+            if refusal.node is not None and refusal.id is not None:
+                nacked[refusal.node].append(Nack(id=refusal.id, reason=refusal.reason))
+        for node in sorted(acked.keys() | nacked.keys()):
+            answer = Ack(acked=tuple(dict.fromkeys(acked[node])), nacked=tuple(nacked[node]))
+            try:
+                self._bus.publish(topics.ack(self._site, node), encode(answer))
+            except LinkError:
+                # The broker went between receiving and answering: everything comes again and is recognised.
+                return

@@ -1,0 +1,1 @@
+"""The steps that bring a pool database to the present schema."""

@@ -1,0 +1,1 @@
+"""Release building: graphs, parity, golden tiles, the gate, publishing."""

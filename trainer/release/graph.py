@@ -1,0 +1,146 @@
+"""Graphs: torch modules as ONNX bytes. The one door to onnx and to torch's exporter.
+
+Height and width are fixed, the number of tiles is free, opset 20, one file. Metadata says what a graph is; the space
+graph's names no release, because the same bytes (their hash names the space) go into every release of a line.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from shared.errors import ReleaseError
+from shared.geometry import PatchGrid
+from shared.release import MAX_FILE_BYTES
+from trainer.acquisition.scoring import FORMULA, MaskGraph, TaskGraph
+from trainer.learning.model import TaskModel
+from trainer.representation.space import SpaceModule
+
+OPSET: Final = 20
+#: A batch of one would be taken for a constant by torch.export.
+_EXAMPLES: Final = 2
+
+
+def export_task(
+    model: TaskModel, grid: PatchGrid, *, top_share: float, line: str, release: str, classes: Sequence[str]
+) -> bytes:
+    """Export ``tiles -> score, mean, above``."""
+    graph = TaskGraph(model, grid, top_share=top_share)
+    return _export(
+        graph,
+        _tiles(grid),
+        name="tiles",
+        outputs=("score", "mean", "above"),
+        metadata=_metadata(grid, line=line, release=release, classes=classes),
+    )
+
+
+def export_mask(
+    model: TaskModel, grid: PatchGrid, *, top_share: float, line: str, release: str, classes: Sequence[str]
+) -> bytes:
+    """Export ``tiles -> score, mean, above, mask``."""
+    graph = MaskGraph(model, grid, top_share=top_share)
+    return _export(
+        graph,
+        _tiles(grid),
+        name="tiles",
+        outputs=("score", "mean", "above", "mask"),
+        metadata=_metadata(grid, line=line, release=release, classes=classes),
+    )
+
+
+def export_space(space: SpaceModule, grid: PatchGrid, *, line: str) -> bytes:
+    """Export ``patches -> embedding``."""
+    example = torch.zeros(_EXAMPLES, grid.patch_px, grid.patch_px, grid.channels, dtype=torch.uint8)
+    metadata = {"line": line, "grid": _grid_json(grid), "formula": "unit(pooled features - centre)"}
+    return _export(space, example, name="patches", outputs=("embedding",), metadata=metadata)
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Read what a graph says of itself."""
+    return {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}
+
+
+def _export(
+    module: nn.Module, example: Tensor, *, name: str, outputs: Sequence[str], metadata: Mapping[str, str]
+) -> bytes:
+    device = next(module.parameters()).device
+    module.to("cpu").eval()
+    try:
+        with torch.inference_mode(mode=False), torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[name],
+                dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
+                verbose=False,
+            )
+        assert program is not None
+        _name_values(program, outputs)
+        model = program.model_proto
+    finally:
+        module.to(device)
+    onnx.helper.set_model_props(model, dict(metadata))
+    data = bytes(model.SerializeToString())
+    if len(data) > MAX_FILE_BYTES:
+        raise ReleaseError(f"{name} graph: {len(data)} bytes, the limit is {MAX_FILE_BYTES}; it is not released")
+    onnx.checker.check_model(model, full_check=True)
+    return data
+
+
+def _name_values(program: torch.onnx.ONNXProgram, outputs: Sequence[str]) -> None:
+    """Name the outputs, and every value between by its place: the exporter's own names may be the same as ours."""
+    values = [value for node in program.model.graph for value in node.outputs]
+    for index, value in enumerate(values):
+        value.name = f"v{index}"
+    for value, name in zip(program.model.graph.outputs, outputs, strict=True):
+        value.name = name
+
+
+def _tiles(grid: PatchGrid) -> Tensor:
+    return torch.zeros(_EXAMPLES, grid.tile_px, grid.tile_px, grid.channels, dtype=torch.uint8)
+
+
+def _metadata(grid: PatchGrid, *, line: str, release: str, classes: Sequence[str]) -> dict[str, str]:
+    return {
+        "line": line,
+        "release": release,
+        "classes": json.dumps(list(classes)),
+        "grid": _grid_json(grid),
+        "formula": FORMULA,
+    }
+
+
+def _grid_json(grid: PatchGrid) -> str:
+    return json.dumps(
+        {
+            "tile_px": grid.tile_px,
+            "patch_px": grid.patch_px,
+            "margin_px": grid.margin_px,
+            "cell_px": grid.cell_px,
+            "channels": grid.channels,
+        },
+        sort_keys=True,
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress prints and its warnings about its own insides away from the command's output."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,86 @@
+"""Parity: an exported graph must say what the torch module says, on real inputs and at every batch size it may meet.
+
+The one door to onnxruntime in the trainer.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from shared.errors import ReleaseError
+from shared.geometry import Image
+
+#: The largest absolute difference allowed, by output. Both sides compute in float32, in another order: scores of a
+#: trained network differ by about 1e-6. ``above`` counts pixels against a threshold, so a few may fall on either side.
+TOLERANCES: Final[Mapping[str, float]] = {"score": 1e-4, "mean": 1e-4, "above": 5e-3, "embedding": 1e-4}
+#: The share of pixels whose class may differ: those where two classes are equally likely to float precision.
+MASK_SHARE: Final = 1e-3
+_ERRORS: Final = (
+    ort.capi.onnxruntime_pybind11_state.Fail,
+    ort.capi.onnxruntime_pybind11_state.InvalidArgument,
+    ort.capi.onnxruntime_pybind11_state.InvalidGraph,
+    ort.capi.onnxruntime_pybind11_state.InvalidProtobuf,
+    ort.capi.onnxruntime_pybind11_state.NotImplemented,
+    ort.capi.onnxruntime_pybind11_state.RuntimeException,
+)
+
+Outputs = dict[str, NDArray[np.generic]]
+
+
+def run_graph(data: bytes, inputs: Image, *, what: str) -> Outputs:
+    """Run a graph on the CPU and return its outputs by name."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False
+    try:
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        found = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(inputs)})
+    except _ERRORS as error:
+        raise ReleaseError(f"{what}: does not run: {str(error).splitlines()[0][:160]}; it is not released") from None
+    return dict(zip([output.name for output in session.get_outputs()], found, strict=True))
+
+
+def check_parity(module: nn.Module, data: bytes, inputs: Image, *, what: str) -> dict[str, float]:
+    """Compare a module with its graph on ``inputs``, whole and one by one; return the largest difference by output.
+
+    A difference above ``TOLERANCES``, or an output that is not finite, is a ``ReleaseError``.
+    """
+    device = next(module.parameters()).device
+    module.to("cpu").eval()
+    with torch.inference_mode():
+        found = module(torch.from_numpy(inputs))
+    module.to(device)
+    expected = [value.numpy() for value in (found if isinstance(found, tuple) else (found,))]
+    whole = run_graph(data, inputs, what=what)
+    single = run_graph(data, inputs[:1], what=what)
+    if len(expected) != len(whole):
+        raise ReleaseError(f"{what}: {len(whole)} outputs, the module has {len(expected)}; it is not released")
+    worst: dict[str, float] = {}
+    for (name, value), wanted in zip(whole.items(), expected, strict=True):
+        worst[name] = max(
+            _difference(name, value, wanted, what=what), _difference(name, single[name], wanted[:1], what=what)
+        )
+        limit = MASK_SHARE if name == "mask" else TOLERANCES[name]
+        if not worst[name] <= limit:
+            raise ReleaseError(
+                f"{what}: {name} differs by {worst[name]:.2g} between torch and onnxruntime, allowed is {limit:.2g}; it is not released"
+            )
+    return worst
+
+
+def _difference(name: str, value: NDArray[np.generic], wanted: NDArray[np.generic], *, what: str) -> float:
+    if value.shape != wanted.shape or value.dtype != wanted.dtype:
+        raise ReleaseError(
+            f"{what}: {name} is {value.dtype} {value.shape}, expected {wanted.dtype} {wanted.shape}; it is not released"
+        )
+    if name == "mask":
+        return float((value != wanted).mean())
+    found, expected = value.astype(np.float64), wanted.astype(np.float64)
+    if not (np.isfinite(found).all() and np.isfinite(expected).all()):
+        raise ReleaseError(f"{what}: {name} is not finite; it is not released")
+    return float(np.abs(found - expected).max(initial=0.0))

@@ -1,0 +1,1 @@
+"""Representation: the embedding space of a line, trained once without labels."""

@@ -1,0 +1,1 @@
+"""The rounds of a line: a pure stage table and the worker that performs the stages, one file each."""

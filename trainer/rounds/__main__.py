@@ -1,0 +1,52 @@
+"""The worker process: ``python -m trainer.rounds SITE.toml --line L --json``, a child that lives as long as the pipe on its standard input."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.clock import SystemClock
+from shared.console import Console
+from shared.errors import WinnowError
+
+
+def main(
+    site: Annotated[Path, typer.Argument(metavar="SITE.toml")],
+    *,
+    line: Annotated[str, typer.Option("--line")],
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Hold the rounds of one line until they are all done, or until the pipe on standard input ends."""
+    from trainer.rounds.session import open_workbench  # noqa: PLC0415  # torch only when the options are right
+    from trainer.rounds.workbench import StoppedError  # noqa: PLC0415
+    from trainer.rounds.worker import hold_rounds  # noqa: PLC0415
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_watch_input, args=(stop,), name="input", daemon=True).start()
+    try:
+        with open_workbench(site, line, clock=SystemClock(), console=Console(as_json=as_json), stop=stop) as bench:
+            hold_rounds(bench)
+    except StoppedError:
+        pass
+    except WinnowError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _watch_input(stop: threading.Event) -> None:
+    """Set ``stop`` when the parent is gone; unbuffered, so that nothing is held when the process ends first."""
+    while os.read(0, 4096):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    typer.run(main)

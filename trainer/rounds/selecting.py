@@ -1,0 +1,116 @@
+"""Select: re-score the pool, draw the reference set's share and the batch, and say why each patch is in it.
+
+Nothing is committed here: the worker hands over the picks and moves the round in one transaction.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from shared.errors import StateError
+from trainer.pool.pool import Pick
+from trainer.pool.records import FLOOR
+from trainer.rounds.collecting import received
+from trainer.rounds.embedding import Embedder
+from trainer.rounds.machine import HandedOver, Round
+from trainer.rounds.scoring import score_pool
+from trainer.rounds.workbench import Workbench
+from trainer.selection.batch import (
+    Batch,
+    Embedded,
+    Explanation,
+    choose_batch,
+    choose_reference,
+    is_reserved,
+    reference_count,
+)
+from trainer.selection.kernels import Floats
+
+#: Retention may drop a candidate while it is looked at; then the stage looks again.
+_TRIES: Final = 5
+#: Fewer pairs of scores say nothing about their order.
+_FEWEST_SCORES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What one selection chose: training patches with their batch, and reference patches."""
+
+    batch: Batch
+    reference: tuple[str, ...]
+    reference_explanation: Explanation
+    #: Spearman's rank correlation of the nodes' scores with the re-scores; None where there are too few of either.
+    rank_correlation: float | None
+    received: int
+
+    @property
+    def picks(self) -> list[Pick]:
+        """What is handed over, the reference set's share first."""
+        return [Pick(name, "reference", dict(self.reference_explanation)) for name in self.reference] + [
+            Pick(name, "train", dict(why)) for name, why in zip(self.batch.ids, self.batch.explanations, strict=True)
+        ]
+
+    @property
+    def fact(self) -> HandedOver:
+        """What the round learns from it."""
+        return HandedOver(train=len(self.batch.ids), reference=len(self.reference), received=self.received)
+
+
+def select(bench: Workbench, round_: Round) -> Selection:
+    """Choose a round's batch; the same pool, round and seed give the same batch."""
+    for tries_left in range(_TRIES - 1, -1, -1):
+        try:
+            return _select(bench, round_)
+        except StateError:
+            if not tries_left:
+                raise
+            bench.wait()
+    raise AssertionError
+
+
+def _select(bench: Workbench, round_: Round) -> Selection:
+    assert round_.space is not None
+    line, settings = bench.line.line, bench.line.selection
+    Embedder(bench).catch_up(round_.space, round_.number)
+    come = received(bench)
+    # The cameras do not wait: what comes from here on is the next selection's.
+    ids = bench.pool.ids(line, space=round_.space)
+    if round_.run is not None:
+        score_pool(bench, round_.run, round_.number, ids)
+    floor = [name for name in bench.pool.ids(line, reason=FLOOR) if is_reserved(name, settings)]
+    wanted = reference_count(settings, round_.number)
+    reference, why = choose_reference(floor, wanted, bench.rng(round_.number, "reference"))
+    eligible = tuple(sorted(set(ids) - set(floor)))
+    scores = None if round_.run is None else bench.pool.scores(eligible, round_.run)
+    batch = choose_batch(
+        _embedded(bench, eligible, round_.space),
+        scores=scores,
+        labelled=_embedded(bench, _known(bench), round_.space),
+        settings=settings,
+        k=settings.batch - wanted,
+        rng=bench.rng(round_.number, "batch"),
+    )
+    return Selection(batch, reference, why, _agreement(bench, eligible, scores), come)
+
+
+def _known(bench: Workbench) -> tuple[str, ...]:
+    """List what a new batch must be unlike: what training sees. The reference set is not part of it: no model learns from it."""
+    line = bench.line.line
+    return tuple(sorted([*bench.pool.labelled(line, "seed"), *bench.pool.labelled(line, "train")]))
+
+
+def _embedded(bench: Workbench, ids: tuple[str, ...], space: str) -> Embedded:
+    return Embedded(ids, bench.pool.embeddings(ids, space).astype(np.float64))
+
+
+def _agreement(bench: Workbench, ids: tuple[str, ...], scores: Floats | None) -> float | None:
+    if scores is None:
+        return None
+    sent = [entry.score for entry in bench.pool.entries(ids)]
+    both = [(mine, ours) for mine, ours in zip(sent, scores, strict=True) if mine is not None]
+    if len(both) < _FEWEST_SCORES or min(len(set(column)) for column in zip(*both, strict=True)) < 2:
+        return None
+    mine, ours = zip(*both, strict=True)
+    return float(spearmanr(mine, ours).statistic)

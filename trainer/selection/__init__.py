@@ -1,0 +1,1 @@
+"""Which patches are worth a person's time: kernels, samplers, strategies. Pure; no file, no clock, no pool."""

@@ -1,0 +1,1 @@
+"""The ways to choose a batch, one file each."""

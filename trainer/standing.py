@@ -1,0 +1,55 @@
+"""Where one line stands at the centre: what the pool holds, what is labelled, and what is newest."""
+
+from dataclasses import asdict, dataclass
+
+from shared.release import MANIFEST_NAME, release_path
+from trainer.paths import TrainerPaths
+from trainer.pool.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One line's numbers; ``run`` and ``release`` are the newest ones, None before the first."""
+
+    line: str
+    pool: dict[str, int]
+    counters: dict[str, int]
+    labels: dict[str, int]
+    round: int | None
+    stage: str | None
+    run: str | None
+    release: str | None
+
+    def facts(self) -> dict[str, object]:
+        """Return everything under its name."""
+        return asdict(self)
+
+
+def standing(pool: Pool, line: str, paths: TrainerPaths) -> Standing:
+    """Read where a line stands."""
+    row = pool.round(line)
+    return Standing(
+        line=line,
+        pool=pool.counts(line),
+        counters=pool.counters(line),
+        labels=pool.label_counts(line),
+        round=None if row is None else row.number,
+        stage=None if row is None else row.stage,
+        run=newest_run(pool, line),
+        release=newest_release(paths, line),
+    )
+
+
+def newest_run(pool: Pool, line: str) -> str | None:
+    """Name the newest run that a line's rounds completed."""
+    row = pool.round(line)
+    run = None if row is None else row.detail.get("run")
+    return run if isinstance(run, str) else None
+
+
+def newest_release(paths: TrainerPaths, line: str) -> str | None:
+    """Name a line's newest release; a folder without a manifest is none."""
+    shelf = (paths.public / release_path(line, "any")).parent.parent
+    names = [file.parent.name for file in shelf.glob(f"{line}-*/{MANIFEST_NAME}")]
+    # Numbers have four digits or more: the longer name is the newer one.
+    return max(names, key=lambda name: (len(name), name), default=None)

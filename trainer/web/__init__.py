@@ -1,0 +1,1 @@
+"""The static store and the health page over HTTP."""
