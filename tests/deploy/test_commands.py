@@ -1,0 +1,130 @@
+"""The commands of deploy, as a person types them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.broker import PrivateBroker
+from deploy.cli import main
+from deploy.store import Store
+from shared import codec, topics
+from shared.bus import Connected
+from shared.clock import SystemClock
+from shared.config import BrokerTable
+from shared.messages import CameraState, Heartbeat, LineReport, NodeState, Reported
+from shared.mqtt import MqttBus
+from shared.release import release_path
+
+
+def _rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_releases_are_listed_for_people_and_for_machines(site_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["release", "list", str(site_file)]) == 0
+    assert "steel-0002" in capsys.readouterr().out
+
+    assert main(["release", "list", str(site_file), "--json"]) == 0
+    rows = _rows(capsys)
+    assert [(row["release"], row["graphs"], row["bytes"]) for row in rows] == [
+        ("steel-0001", "space", 7),
+        ("steel-0002", "space", 7),
+    ]
+
+
+def test_a_shown_release_was_verified(site_file: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["release", "show", str(site_file), "steel-0001", "--json"]) == 0
+    (shown,) = _rows(capsys)
+    assert shown["manifest_sha256"] == store.release("steel", "steel-0001").sha256
+    assert [file["role"] for file in shown["files"]] == ["space"]
+
+    (store.root / release_path("steel", "steel-0001", "space.onnx")).write_bytes(b"Graph 1")
+    assert main(["release", "show", str(site_file), "steel-0001"]) == 1
+    assert "space.onnx: sha256" in capsys.readouterr().err
+
+
+def test_an_unknown_line_is_refused_with_the_known_ones(site_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rollout", "start", str(site_file), "steel-0001", "--line", "copper"]) == 1
+
+    assert capsys.readouterr().err == '--line "copper": known lines are steel\n'
+
+
+def test_without_a_broker_every_command_that_needs_it_says_so(
+    site_file: Path, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("deploy.conductor", "deploy.commands.fleet", "deploy.commands.rollout"):
+        monkeypatch.setattr(f"{module}._CONNECT_S", 0.1)
+    commands = (["fleet", "status"], ["rollout", "status"], ["rollout", "start", "--line", "steel"])
+    for command in commands:
+        tail = ["steel-0001"] if "start" in command else []
+        assert main([*command[:2], str(site_file), *tail, *command[2:]]) == 1
+
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "broker 127.0.0.1:1: no answer within 0.1 s" in said
+    assert store.rollout("steel") is None
+
+
+def test_an_announcement_stands_without_a_broker(
+    site_file: Path, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.commands.rollout._CONNECT_S", 0.1)
+    command = ["rollout", "start", str(site_file), "steel-0002", "--line", "steel", "--no-wait", "--json"]
+
+    assert main([*command, "--node", "press-01"]) == 0
+
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {
+        "event": "announced",
+        "line": "steel",
+        "release": "steel-0002",
+        "rollout": 1,
+        "hinted": False,
+    }
+    assert "the nodes find the document at their next poll" in said.err
+    document = store.rollout("steel")
+    assert document is not None
+    assert document.nodes == ("press-01",)
+
+
+def test_the_fleet_and_its_rollouts_are_listed_from_the_bus(
+    site_file: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker = PrivateBroker(tmp_path / "broker", clock=SystemClock())
+    broker.start()
+    site_file.write_text(site_file.read_text().replace("port = 1", f"port = {broker.port}"))
+    node = MqttBus(BrokerTable(port=broker.port), client_id="node", filters=("winnow/v1/plant/press-01/heartbeat",))
+    try:
+        _speak(node, store)
+        assert main(["fleet", "status", str(site_file), "--json", "--wait-s", "0"]) == 0
+        (row,) = _rows(capsys)
+        assert (row["node"], row["online"], row["release"]) == ("press-01", True, "steel-0001")
+
+        assert main(["rollout", "start", str(site_file), "steel-0001", "--line", "steel", "--json"]) == 0
+        assert _rows(capsys)[-1]["nodes"] == ["press-01"]
+
+        assert main(["rollout", "status", str(site_file), "--json"]) == 0
+        (row,) = _rows(capsys)
+        assert (row["rollout"], row["node"], row["standing"]) == (1, "press-01", "done")
+    finally:
+        node.stop()
+        broker.stop()
+
+
+def _speak(node: MqttBus, store: Store) -> None:
+    """Say on the bus what a node says that runs the first release."""
+    node.start()
+    while not any(isinstance(event, Connected) for event in node.events(timeout_s=5.0)):
+        continue
+    sha256 = store.release("steel", "steel-0001").sha256
+    report = LineReport(line="steel", state="IDLE", release="steel-0001", manifest_sha256=sha256)
+    state = NodeState(boot="a", online=True)
+    node.publish(topics.state("plant", "press-01"), codec.encode(state), retain=True)
+    reported = Reported(boot="a", at=1.0, lines=(report,))
+    node.publish(topics.reported("plant", "press-01"), codec.encode(reported), retain=True)
+    camera = CameraState(camera="top", line="steel", frames=7)
+    node.publish(topics.heartbeat("plant", "press-01"), codec.encode(Heartbeat(boot="a", at=1.0, cameras=(camera,))))
+    # Its own heartbeat comes back once the broker has taken everything before it.
+    assert node.events(timeout_s=5.0)
