@@ -39,7 +39,7 @@ class Profile:
     rounds: int = 5
     batch: int = 48
     learning_steps: int = 300
-    space_steps: int = 250
+    space_steps: int = 120
     space_patches: int = 160
     min_pool: int = 150
     min_new: int = 60

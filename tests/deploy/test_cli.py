@@ -97,6 +97,12 @@ def test_an_interrupt_is_status_130(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cli.main(["fleet"]) == 130
 
 
+def test_an_interrupt_while_a_command_loads_is_status_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _plant(tmp_path, monkeypatch, "raise KeyboardInterrupt")
+
+    assert cli.main(["fleet"]) == 130
+
+
 def test_a_bug_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = "app = typer.Typer()\n@app.callback(invoke_without_command=True)\ndef run() -> None:\n    raise ZeroDivisionError"
     _plant(tmp_path, monkeypatch, body)

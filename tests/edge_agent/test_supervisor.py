@@ -268,8 +268,10 @@ def test_a_node_at_a_broker_delivers_and_outlives_its_own_processes(
 def test_a_node_started_through_a_pipe_ends_with_it_and_says_what_is_left(
     agent_toml: AgentToml, tmp_path: Path, start: Callable[..., Node]
 ) -> None:
-    node = start(agent_toml(loop=True))
-    node.wait_for(event="line", state="idle")
+    path = agent_toml(loop=True)
+    path.write_text(path.read_text(encoding="utf-8").replace("heartbeat_s = 0.2", "heartbeat_s = 60"), encoding="utf-8")
+    node = start(path)
+    node.wait_for_log("not there yet")
 
     assert node.process.stdin is not None
     node.process.stdin.close()

@@ -176,7 +176,7 @@ class SteelSite:
         assert old in text
         file.write_text(text.replace(old, new), encoding="utf-8")
 
-    def send(self, frames: range, *, floor_every: int = 2) -> list[str]:
+    def send(self, frames: range, *, floor_every: int = 2, received_at: float = 0.0) -> list[str]:
         """Put every patch of some frames into the pool as a node without a release would, and return the ids."""
         line = self.line
         strip = simulated_camera(line, node="press-01", camera="top")
@@ -203,7 +203,7 @@ class SteelSite:
                     crop_format="jpeg",
                     crop=crop,
                 )
-                arrivals.append(Arrival("steel", "press-01", candidate, float(seq)))
+                arrivals.append(Arrival("steel", "press-01", candidate, received_at + seq))
         with Pool.open(self.directory) as pool:
             pool.add(arrivals)
         return [arrival.candidate.id for arrival in arrivals]

@@ -1,6 +1,6 @@
 """``winnow trainer select|train|export|round``: the stages of a line's round, by hand and in the foreground."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,15 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_REASONS = (
-    "score",
-    "novelty",
-    "marginal",
-    "nearest_labelled",
-    "nearest_labelled_cos",
-    "nearest_chosen",
-    "nearest_chosen_cos",
-)
+_NUMBERS = ("score", "novelty", "marginal")
+_NEIGHBOURS = {"nearest_labelled": "nearest labelled", "nearest_chosen": "nearest chosen"}
 
 OnlyShow = Annotated[bool, typer.Option("--dry-run", help="Show what would be chosen; nothing is handed over.")]
 Explain = Annotated[bool, typer.Option("--explain", help="Say of each patch why it is chosen.")]
@@ -117,10 +110,18 @@ def _upcoming(bench: "Workbench") -> "Round":
 
 def _show(bench: "Workbench", title: str, picks: "Sequence[Pick]", *, explain: bool) -> None:
     """List chosen patches, with the reasons where asked."""
-    columns = ["id", "purpose", *(_REASONS if explain else ())]
-    rows = [[pick.id, pick.purpose, *(_rounded(pick.explanation[name]) for name in columns[2:])] for pick in picks]
-    bench.console.table(f"line {bench.line.line}: {len(rows)} patches {title}", columns, rows)
+    bench.event("picks", f"line {bench.line.line}: {len(picks)} patches {title}", picks=len(picks))
+    for pick in picks:
+        why = pick.explanation if explain else {}
+        bench.event("pick", _sentence(pick, why), id=pick.id, purpose=pick.purpose, **why)
 
 
-def _rounded(value: object) -> object:
-    return round(value, 4) if isinstance(value, float) else value
+def _sentence(pick: "Pick", why: "Mapping[str, object]") -> str:
+    """Say of one patch what it is chosen for and, where there are reasons, why."""
+    numbers = ", ".join(f"{name} {why[name]:.3f}" for name in _NUMBERS if isinstance(why.get(name), float))
+    neighbours = "".join(
+        f"\n    {words} {why[name]}, cosine {why[f'{name}_cos']:.3f}"
+        for name, words in _NEIGHBOURS.items()
+        if why.get(name) is not None
+    )
+    return f"{pick.id}  {pick.purpose}{': ' if numbers else ''}{numbers}{neighbours}"

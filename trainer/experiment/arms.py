@@ -6,6 +6,7 @@ restart goes on with it.
 """
 
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 from typing import Final, Literal
 
@@ -99,19 +100,23 @@ class Arms:
             places = draw_stream(self._bench.line, told.seen, before.places, told.train_total, rng)
             drawn = _Drawn(places=tuple(places))
         else:
-            pool = self._bench.pool
-            every = pool.entries(pool.ids(self._bench.line.line, state=None))
-            where = {
-                entry.id: Place(entry.node, entry.camera, entry.frame, entry.row, entry.col)
-                for entry in every
-                if entry.node != SEED_NODE
-            }
+            where = self._pool_at(told.round)
             # Retention may have dropped what was drawn earlier; its label stays the rival's.
             where |= dict(zip(before.ids, before.places, strict=True))
             ids = draw_pool(sorted(where), before.ids, told.train_total, rng)
             drawn = _Drawn(places=tuple(where[name] for name in ids), ids=tuple(ids))
         write_durably(self._folder(rival, told.round) / _DRAWN, msgspec.json.encode(drawn))
         return drawn
+
+    def _pool_at(self, number: int) -> dict[str, Place]:
+        """Return everything that had ever come when the round's batch was chosen: later releases fill the pool better."""
+        pool, line = self._bench.pool, self._bench.line.line
+        chosen_at = max((task.handed_at for task in pool.tasks(line, number=number)), default=inf)
+        return {
+            entry.id: Place(entry.node, entry.camera, entry.frame, entry.row, entry.col)
+            for entry in pool.entries(pool.ids(line, state=None))
+            if entry.node != SEED_NODE and entry.received_at <= chosen_at
+        }
 
     def _trained(self, rival: Rival, told: RoundDone, drawn: _Drawn) -> TaskModel:
         line = self._bench.line

@@ -2,7 +2,8 @@
 
 Convolutions at full resolution are what a small U-Net spends its time on. Here the finest features stand at a
 quarter of the resolution and the head writes the 4 x 4 pixels of each of their places (Shi et al. 2016), so thin
-defects keep their outline. benchmarks/results has what that buys on one core.
+defects keep their outline. On one busy core, 128 steel crops of 96 px and 300 steps: 58 ms a step and mIoU 0.38, where a
+U-Net on timm's test_byobnet took 142 ms for 0.34 (one run each).
 """
 
 from itertools import pairwise

@@ -33,12 +33,19 @@ def _tell_batch(bench: Workbench, round_: Round) -> None:
     """Tell the selection here, after its commit, so that a restart tells it again rather than never."""
     bench.event(
         "selected",
-        f"round {round_.number}: {round_.train} patches to train on and {round_.reference} for reference handed over",
+        f"round {round_.number}: {round_.train} patches to train on and {round_.reference} for reference handed over{_agreement(round_)}",
         round=round_.number,
         train=round_.train,
         reference=round_.reference,
         labels_total=labels_total(bench),
+        rank_correlation=round_.rank_correlation,
     )
+
+
+def _agreement(round_: Round) -> str:
+    if round_.rank_correlation is None:
+        return ""
+    return f"; the nodes' scores rank as the newest run's do by {round_.rank_correlation:.2f}"
 
 
 def labels_total(bench: Workbench) -> int:

@@ -49,6 +49,8 @@ class HandedOver:
     train: int
     reference: int
     received: int
+    #: Spearman's rank correlation of the nodes' scores with the re-scores; None where there were too few of either.
+    rank_correlation: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Round:
     received: int = 0
     train: int = 0
     reference: int = 0
+    rank_correlation: float | None = None
     miou: float | None = None
     passed: bool | None = None
     reasons: tuple[str, ...] = ()
@@ -140,6 +143,7 @@ def next_round(done: Round) -> Round:
         stage=Stage.COLLECT,
         train=0,
         reference=0,
+        rank_correlation=None,
         miou=None,
         passed=None,
         reasons=(),

@@ -55,18 +55,26 @@ class Selection:
     @property
     def fact(self) -> HandedOver:
         """What the round learns from it."""
-        return HandedOver(train=len(self.batch.ids), reference=len(self.reference), received=self.received)
+        return HandedOver(
+            train=len(self.batch.ids),
+            reference=len(self.reference),
+            received=self.received,
+            rank_correlation=self.rank_correlation,
+        )
 
 
 def select(bench: Workbench, round_: Round) -> Selection:
     """Choose a round's batch; the same pool, round and seed give the same batch."""
     for tries_left in range(_TRIES - 1, -1, -1):
         try:
-            return _select(bench, round_)
+            selection = _select(bench, round_)
         except StateError:
             if not tries_left:
                 raise
             bench.wait()
+        else:
+            _tell_notes(bench, round_, selection)
+            return selection
     raise AssertionError
 
 
@@ -93,6 +101,15 @@ def _select(bench: Workbench, round_: Round) -> Selection:
         rng=bench.rng(round_.number, "batch"),
     )
     return Selection(batch, reference, why, _agreement(bench, eligible, scores), come)
+
+
+def _tell_notes(bench: Workbench, round_: Round, selection: Selection) -> None:
+    wanted = reference_count(bench.line.selection, round_.number)
+    notes = list(selection.batch.notes)
+    if len(selection.reference) < wanted:
+        notes.append(f"{len(selection.reference)} floor patches wait for the reference set, {wanted} were asked for")
+    for note in notes:
+        bench.event("note", f"round {round_.number}: {note}", round=round_.number, note=note)
 
 
 def _known(bench: Workbench) -> tuple[str, ...]:

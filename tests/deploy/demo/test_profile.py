@@ -21,6 +21,8 @@ def test_the_files_say_what_the_profile_says(profile: Profile, tmp_path: Path) -
         profile.batch,
         profile.learning_steps,
     )
+    assert line.simulator is not None
+    assert (line.rounds.seed, line.simulator.seed) == (profile.seed, profile.seed)
     assert line.class_names == ("background", *class_names())
     agents = {name: load_agent(path)[0] for name, path in files.agents.items()}
     assert [agent.node for agent in agents.values()] == list(profile.nodes)

@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 
 from deploy.demo.watchdog import end, follow
 from shared.clock import SystemClock
@@ -37,6 +38,23 @@ def test_children_of_a_killed_demo_end() -> None:
     ended, _, _ = select.select([handle], [], [], 10)
     os.close(handle)
     assert ended, "the child is still there"
+
+
+def test_a_process_is_asked_before_it_is_killed() -> None:
+    code = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print(flush=True); signal.pause()"
+    )
+    asked = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert asked.stdout is not None
+    asked.stdout.readline()
+    waiter = threading.Thread(target=asked.wait)
+    waiter.start()
+
+    end({asked.pid}, SystemClock())
+
+    waiter.join()
+    asked.stdout.close()
+    assert asked.returncode == 7
 
 
 def test_a_process_that_is_gone_is_no_trouble() -> None:

@@ -182,6 +182,58 @@ def test_a_full_disk_gives_up_the_least_valuable_and_goes_on(tmp_path: Path) -> 
     spool.close()
 
 
+SMALL_DISK = """
+import os, subprocess, sys
+from pathlib import Path
+from edge_agent.courier.spool import Item, Spool
+
+disk = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=True)
+print("mounted", flush=True)
+spool = Spool.open(disk / "spool.db", cap_bytes=1 << 30, ballast_bytes=1 << 20)
+assert (disk / "ballast").exists()
+
+def accept(group):
+    items = [Item(f"{group}-{index}", "strip", float(group), os.urandom(20_000)) for index in range(8)]
+    return spool.accept(items)
+
+for group in range(25):
+    accept(group)
+try:
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            continue
+except OSError as error:
+    print(error)
+full = [accept(group) for group in range(25, 160)]
+counts = spool.counts()
+assert all(accepted.new == 8 for accepted in full), full
+assert counts.items + counts.evicted == 160 * 8, counts
+ids = [candidate for _, candidate in spool.ids_after(0, limit=10_000)]
+assert ids[-1] == "159-7" and "0-0" not in ids
+assert spool.confirm(ids[:50]) == 50
+assert spool.bury(ids[60], reason="refused", now=1.0)
+(disk / "filler").unlink()
+assert spool.confirm(ids[61:70]) == 9
+assert (disk / "ballast").exists()
+assert spool._connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+spool.close()
+"""
+
+
+def test_a_disk_that_others_filled_is_used_on_and_emptied(tmp_path: Path) -> None:
+    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", SMALL_DISK, str(tmp_path)]
+
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs unshare, of util-linux")
+    if "mounted" not in ended.stdout:
+        pytest.skip("this machine lets nobody mount a small disk in a namespace")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_what_finds_no_room_at_all_is_counted(tmp_path: Path) -> None:
     spool = Spool.open(tmp_path / "spool.db", cap_bytes=100 * CAP, ballast_bytes=0)
     fill_the_disk(spool)

@@ -60,6 +60,24 @@ def test_each_round_is_answered_for_three_arms_with_as_many_labels(
     assert again == {key: event for key, event in told.items() if key[0] == 1}
 
 
+def test_the_rival_of_the_pool_draws_from_what_had_come_when_the_batch_was_chosen(
+    finished_site: Any, tmp_path: Path
+) -> None:
+    site = finished_site.copy_to(tmp_path)
+    with opened(site) as bench:
+        then = Arms(bench)._pool_at(1)
+    # Far in the future: after every batch of this site was chosen.
+    late = site.send(range(10, 12), received_at=1e10)
+
+    with opened(site) as bench:
+        now = Arms(bench)._pool_at(1)
+        stored = set(bench.pool.ids("steel", state=None))
+
+    assert set(late) <= stored
+    assert now == then
+    assert len(then) == 160
+
+
 def test_a_line_of_input_that_is_no_round_is_refused_by_name(finished_site: Any, tmp_path: Path) -> None:
     site = finished_site.copy_to(tmp_path)
 

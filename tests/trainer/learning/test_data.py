@@ -1,6 +1,7 @@
 """Minibatches and variations: complete, deterministic, image and mask together."""
 
 import numpy as np
+import pytest
 import torch
 
 from trainer.learning.data import minibatches, supervised_window, varied
@@ -46,9 +47,12 @@ def test_the_same_generator_varies_alike() -> None:
     assert not torch.equal(first, varied(pixels, masks, generator(10))[0])
 
 
-def test_the_window_holds_every_label_however_it_is_flipped() -> None:
+@pytest.mark.parametrize(
+    ("rows", "cols"), [(slice(18, 50), slice(40, 80)), (slice(46, 78), slice(16, 56))], ids=["high", "low"]
+)
+def test_the_window_holds_every_label_however_it_is_flipped(rows: slice, cols: slice) -> None:
     masks = np.full((2, 96, 96), 255, dtype=np.uint8)
-    masks[0, 18:50, 40:80] = 0
+    masks[0, rows, cols] = 0
 
     top, bottom, left, right = supervised_window(masks)
 

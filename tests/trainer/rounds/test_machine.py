@@ -31,7 +31,7 @@ FACTS: tuple[Fact, ...] = (
     Trained(run="strip-r000"),
     Passed(miou=0.5),
     HeldBack(miou=0.1, reasons=("scratch fell",)),
-    Released(release="strip-0002", received=9),
+    Released(release="strip-0002", received=95),
 )
 
 
@@ -69,7 +69,7 @@ def test_a_round_that_passes_serves_its_run() -> None:
     done = walk(first_round(), space, collected, handed, labelled, trained, passed, released)
 
     assert (done.stage, done.run, done.serving, done.release) == (Stage.DONE, "strip-r000", "strip-r000", "strip-0002")
-    assert (done.train, done.reference, done.received, done.miou, done.passed) == (14, 6, 80, 0.5, True)
+    assert (done.train, done.reference, done.received, done.miou, done.passed) == (14, 6, 95, 0.5, True)
 
 
 def test_a_round_that_is_held_back_leaves_the_release_in_service_and_still_scores_the_pool() -> None:

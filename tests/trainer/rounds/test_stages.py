@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from shared.clock import ManualClock
@@ -17,6 +18,7 @@ from shared.errors import StateError
 from trainer.commands.rounds import app
 from trainer.paths import TrainerPaths
 from trainer.pool.pool import Pool, PoolAwayError
+from trainer.pool.schema import candidate
 from trainer.rounds.answering import await_labels
 from trainer.rounds.collecting import collect
 from trainer.rounds.embedding import stored_space
@@ -197,7 +199,7 @@ def test_a_dry_run_explains_the_next_batch_and_hands_nothing_over(site: Any) -> 
 
     told = CliRunner().invoke(app, ["select", str(site.site_toml), "--dry-run", "--explain", "--json"])
 
-    rows = [row for row in map(json.loads, told.stdout.splitlines()) if "event" not in row]
+    rows = [row for row in map(json.loads, told.stdout.splitlines()) if row["event"] == "pick"]
     assert told.exit_code == 0
     assert len(rows) == 16
     assert {row["purpose"] for row in rows} == {"train", "reference"}
@@ -260,3 +262,35 @@ def test_training_begins_anew_where_the_line_changed_its_network(site: Any) -> N
 
     assert kept is not None
     assert changed is None
+
+
+def test_how_the_nodes_scores_rank_beside_the_newest_runs_is_told(site: Any) -> None:
+    with opened(site) as bench:
+        round_ = next_round(current_round(bench))
+        select(bench, round_)
+        ids = bench.pool.ids("steel")
+        scores = bench.pool.scores(ids, round_.run or "")
+        with bench.pool.write() as connection:
+            for name, score in zip(ids, scores, strict=True):
+                # A node whose scores are others, in the very order of the re-scores.
+                connection.execute(
+                    sa.update(candidate).where(candidate.c.id == name).values(score=float(score) ** 2 / 2)
+                )
+
+        fact = select(bench, round_).fact
+
+    assert fact.rank_correlation == pytest.approx(1.0)
+
+
+def test_a_short_reference_set_is_said_so(site: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    site.set("batch = 16", "batch = 200")
+    with opened(site) as bench:
+        waiting = [name for name in bench.pool.ids("steel", reason="floor") if is_reserved(name, bench.line.selection)]
+        selection = select(bench, next_round(current_round(bench)))
+
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert 0 < len(waiting) < 20
+    assert sorted(selection.reference) == sorted(waiting)
+    assert f"{len(waiting)} floor patches wait for the reference set, 20 were asked for" in [
+        event["note"] for event in events if event["event"] == "note"
+    ]

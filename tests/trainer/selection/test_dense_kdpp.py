@@ -12,7 +12,7 @@ from trainer.selection.kernels import NUGGET, quality_kernel, similarity_kernel
 from trainer.selection.samplers.dense import DenseKdpp, SizedKdpp
 
 #: For each of nine laws.
-DRAWS = 20_000
+DRAWS = 15_000
 # A family of about a dozen chi-square tests with fixed seeds.
 LEVEL = 1e-4
 
