@@ -1,11 +1,12 @@
 """`winnow demo`: the whole loop on this machine, with a report at its end."""
 
+import fcntl
 import importlib.util
 import json
 import shutil
 import signal
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
@@ -43,12 +44,12 @@ def demo(
     _check_parts()
     find_mosquitto()
     profile = profiles.quick(seed) if quick else profiles.Profile(seed=seed, rounds=rounds)
-    _prepare(out)
+    claim = _prepare(out)
     # Asked to end by a service manager, the demo ends its children in the same order as at Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     clock = SystemClock()
     began = clock.monotonic()
-    with shown(profile.rounds) as show:
+    with claim, shown(profile.rounds) as show:
         record = run_demo(profile, out, clock=clock, show=show)
         summary = _write(record, out, profile, lambda: clock.monotonic() - began)
     if summary_file is not None:
@@ -66,16 +67,30 @@ def _check_parts() -> None:
         )
 
 
-def _prepare(out: Path) -> None:
-    """Take the folder; clear what an earlier demo left there, and nothing else."""
+def _prepare(out: Path) -> BinaryIO:
+    """Take the folder for as long as the answer stays open; clear what an earlier demo left there, and nothing else."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: is a file; name a folder")
-    if out.exists() and any(out.iterdir()):
-        if not (out / _MARK).is_file():
-            raise ConfigError(f"--out {out}: holds files that no demo wrote; name another folder or empty it")
-        shutil.rmtree(out)
+    mark = out / _MARK
+    if out.exists() and any(out.iterdir()) and not mark.is_file():
+        raise ConfigError(f"--out {out}: holds files that no demo wrote; name another folder or empty it")
     out.mkdir(parents=True, exist_ok=True)
-    (out / _MARK).write_text("everything in this folder was written by winnow demo\n", encoding="utf-8")
+    claim = mark.open("ab")
+    try:
+        # Released by the kernel, also when the demo is killed.
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        claim.close()
+        raise ConfigError(f"--out {out}: another demo is writing there; wait for it or name another folder") from None
+    for left in out.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        elif left != mark:
+            left.unlink()
+    claim.truncate(0)
+    claim.write(b"everything in this folder was written by winnow demo\n")
+    claim.flush()
+    return claim
 
 
 def _write(record: Record, out: Path, profile: profiles.Profile, seconds: Any) -> dict[str, Any]:

@@ -176,12 +176,15 @@ def _picks(drawn: Drawn) -> str:
             "score is the model's uncertainty, the novelty is how little the labelled patches say about it.",
             alt="selected patches",
         ),
-        page.folded_table(f"all {len(rows)} patches of the batch", [words for _, words in _WHY], rows) if rows else "",
+        page.folded_table(f"all {len(rows)} patches of the batch", [words for _, words in _WHY], rows, words=2)
+        if rows
+        else "",
     )
 
 
 _WHY: Final = (
     ("id", "patch"),
+    ("purpose", "for"),
     ("score", "score"),
     ("novelty", "novelty"),
     ("marginal", "chance of being drawn"),

@@ -18,10 +18,10 @@ def test_a_folder_with_files_of_others_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_an_earlier_demo_left_is_cleared(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _prepare(out)
+    _prepare(out).close()
     (out / "report.html").write_text("old")
 
-    _prepare(out)
+    _prepare(out).close()
 
     assert not (out / "report.html").exists()
 
@@ -31,3 +31,16 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="is a file"):
         _prepare(tmp_path / "out")
+
+
+def test_a_second_demo_in_the_same_folder_is_refused_and_leaves_the_first_ones_files(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with _prepare(out):
+        (out / "events.jsonl").write_text("the first one's")
+
+        with pytest.raises(ConfigError, match="another demo is writing there"):
+            _prepare(out)
+
+        assert (out / "events.jsonl").read_text() == "the first one's"
+    _prepare(out).close()
+    assert not (out / "events.jsonl").exists()

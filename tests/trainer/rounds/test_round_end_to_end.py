@@ -1,11 +1,9 @@
 """A worker process from the first candidate to the second release, left alone and killed in every stage."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +19,34 @@ pytestmark = pytest.mark.slow
 Event = dict[str, Any]
 STAGES = ["collect", "select", "label", "train", "gate", "release"]
 
-#: Imports once, then forks a worker process for every line on its standard input: a restart costs no import.
+#: Imports once, then forks a worker process for every line on its standard input: a restart costs no import. A worker
+#: is killed by SIGKILL at its own pid the moment the event of its line is out, so that no later commit can slip in.
 NURSERY = """
-import json, os, sys
+import json, os, signal, sys
 import trainer.rounds.session, trainer.rounds.worker
 from trainer.rounds.__main__ import main
 from pathlib import Path
+
+class DeadlyOutput:
+    def __init__(self, out, death):
+        self.out, self.death = out, death
+    def write(self, text):
+        self.out.write(text)
+        self.out.flush()
+        event = json.loads(text)
+        told = {"halfway": event.get("done", 0) * 2 >= event.get("total", 1), **event}
+        if self.death and self.death.items() <= told.items():
+            os.kill(os.getpid(), signal.SIGKILL)
+    def flush(self):
+        self.out.flush()
+
 for line in sys.stdin:
+    site_toml, death = json.loads(line)
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        print(json.dumps({"event": "born", "pid": os.getpid()}), flush=True)
-        main(Path(line.strip()), line="steel", as_json=True)
+        sys.stdout = DeadlyOutput(sys.stdout, death)
+        main(Path(site_toml), line="steel", as_json=True)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     print(json.dumps({"event": "ended", "status": os.waitstatus_to_exitcode(status)}), flush=True)
@@ -90,49 +104,45 @@ def test_the_reference_set_is_floor_patches_that_no_run_learns_from(finished_sit
     assert (len(reference), len(trained)) == (7, 25)
 
 
-def killed_in(event: Event, stage: str, number: int, work: str) -> bool:
-    """Say whether this event lies in the middle of the work."""
-    if event["event"] == "progress":
-        return bool(event["round"] == number and event["work"] == work and event["done"] * 2 >= event["total"])
-    return bool(event.get("round") == number and event["event"] == work and event.get("stage", stage) == stage)
+def halfway(work: str, number: int) -> Event:
+    return {"event": "progress", "work": work, "round": number, "halfway": True}
 
 
-#: Where the worker is killed: round, stage, and the event or the work in progress it is killed at.
+def told(event: str, number: int, **fields: str) -> Event:
+    return {"event": event, "round": number, **fields}
+
+
+#: The event at which each life of the worker ends, and the stage in which the next one begins.
 DEATHS = [
-    (0, "space", "train space"),
-    (0, "space", "released"),
-    (0, "collect", "stage"),
-    (0, "select", "stage"),
-    (0, "label", "selected"),
-    (0, "train", "train"),
-    (0, "train", "trained"),
-    (0, "gate", "gate"),
-    (0, "release", "export"),
-    (0, "release", "released"),
-    (0, "release", "round_done"),
-    (1, "select", "score"),
-    (1, "train", "train"),
-    (1, "gate", "gate"),
+    (halfway("train space", 0), (0, "space")),
+    (told("released", 0), (0, "space")),
+    (told("stage", 0, stage="collect"), (0, "collect")),
+    (told("stage", 0, stage="select"), (0, "select")),
+    (told("selected", 0), (0, "label")),
+    (halfway("train", 0), (0, "train")),
+    (told("trained", 0), (0, "train")),
+    (told("gate", 0), (0, "gate")),
+    (halfway("export", 0), (0, "release")),
+    (told("released", 0), (0, "release")),
+    (told("round_done", 0), (1, "collect")),
+    (halfway("score", 1), (1, "select")),
+    (halfway("train", 1), (1, "train")),
+    (told("gate", 1), None),
 ]
 
 
-def live(nursery: subprocess.Popen[str], site_toml: Path, dies: Callable[[Event], bool]) -> tuple[list[Event], int]:
-    """Start a worker, kill it by its own pid at the first event that says so, and return what it told and how it ended."""
+def live(nursery: subprocess.Popen[str], site_toml: Path, death: Event) -> tuple[list[Event], int]:
+    """Let a worker live until its death, and return what it told and how it ended."""
     assert nursery.stdin is not None
     assert nursery.stdout is not None
-    nursery.stdin.write(f"{site_toml}\n")
+    nursery.stdin.write(json.dumps([str(site_toml), death]) + "\n")
     nursery.stdin.flush()
-    born = json.loads(nursery.stdout.readline())
     events: list[Event] = []
-    killed = False
     for line in nursery.stdout:
         event = json.loads(line)
         if event["event"] == "ended":
             return events, event["status"]
         events.append(event)
-        if not killed and dies(event):
-            os.kill(born["pid"], signal.SIGKILL)
-            killed = True
     raise AssertionError(f"the nursery died: {nursery.wait()}")
 
 
@@ -140,25 +150,21 @@ def test_a_worker_killed_in_every_stage_makes_the_same_batches_runs_and_releases
     finished_site: Any, steel_site: Any
 ) -> None:
     steel_site.send(range(10))
-    begun = []
+    begun, ends = [], []
 
     with subprocess.Popen(
         [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as nursery:
-        for number, stage, work in DEATHS:
-            events, status = live(
-                nursery, steel_site.site_toml, lambda e, n=number, s=stage, w=work: killed_in(e, s, n, w)
-            )
-            assert status == -signal.SIGKILL, (number, stage, work)
+        for death, _ in DEATHS:
+            events, status = live(nursery, steel_site.site_toml, death)
+            ends.append(status)
             first = next(event for event in events if event["event"] == "stage")
             begun.append((first["round"], first["stage"]))
         assert nursery.stdin is not None
         nursery.stdin.close()
 
-    # Each life began where the one before it died, or a stage later where the commit was faster than the kill.
-    order = [(0, "space"), *((0, stage) for stage in STAGES), *((1, stage) for stage in STAGES)]
-    for (number, stage, _), later in zip(DEATHS, begun[1:], strict=False):
-        assert 0 <= order.index(later) - order.index((number, stage)) <= 1
+    assert set(ends) == {-signal.SIGKILL}
+    assert begun[1:] == [resumed for _, resumed in DEATHS[:-1]]
     assert batches(steel_site.directory) == batches(finished_site.directory)
     assert {path.name for path in (steel_site.directory / "runs").iterdir()} == {
         path.name for path in (finished_site.directory / "runs").iterdir()
