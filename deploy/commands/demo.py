@@ -26,7 +26,7 @@ app = typer.Typer(help="Run the whole loop on this machine and write a report.")
 
 _MARK: Final = ".winnow-demo"
 #: One module of each part that the demo's children need, and the extra that brings it.
-_NEEDED: Final = (("onnxruntime", "cpu"), ("torch", "trainer"), ("sqlalchemy", "trainer"), ("matplotlib", "trainer"))
+_NEEDED: Final = (("onnxruntime", "cpu"), ("torch", "trainer"), ("sqlalchemy", "trainer"), ("matplotlib", "deploy"))
 
 
 @app.callback(invoke_without_command=True)

@@ -38,10 +38,10 @@ class Profile:
     #: How many rounds are held, the seed set's included.
     rounds: int = 5
     batch: int = 48
-    learning_steps: int = 300
+    learning_steps: int = 250
     space_steps: int = 120
-    space_patches: int = 160
-    min_pool: int = 150
+    space_patches: int = 128
+    min_pool: int = 130
     min_new: int = 60
     frames_per_s: float = 4.0
     patches_per_hour: float = 3600.0
