@@ -5,7 +5,6 @@ from a warm-up and a cosine fall of the learning rate.
 """
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shared.clock import SystemClock
 from shared.config import LearningTable
 from shared.console import Step
 from shared.errors import ConfigError, InputError
@@ -81,7 +81,8 @@ def _train(
     step: Step,
     stop: Callable[[], bool] | None,
 ) -> TrainReport:
-    began = time.monotonic()
+    clock = SystemClock()
+    began = clock.monotonic()
     device = next(model.parameters()).device
     # Channels last makes the small convolutions of short trainings two to three times faster on CPUs as well.
     model.to(memory_format=torch.channels_last)
@@ -97,7 +98,7 @@ def _train(
     batches = minibatches(len(crops), size=settings.minibatch, steps=settings.steps, generator=generator)
     for done, chosen in enumerate(batches):
         if done % _CHECK_EVERY == 0 and stop is not None and stop():
-            return TrainReport(_curve(losses), time.monotonic() - began, done, finished=False)
+            return TrainReport(_curve(losses), clock.monotonic() - began, done, finished=False)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate(done, settings.steps)
         pixels = torch.from_numpy(crops[chosen.numpy()]).to(device).permute(0, 3, 1, 2).float()
@@ -116,7 +117,7 @@ def _train(
             )
         step(done + 1, settings.steps)
     model.eval()
-    return TrainReport(_curve(losses), time.monotonic() - began, settings.steps, finished=True)
+    return TrainReport(_curve(losses), clock.monotonic() - began, settings.steps, finished=True)
 
 
 def rate(done: int, steps: int) -> float:

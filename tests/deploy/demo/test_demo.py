@@ -43,7 +43,10 @@ def _family(root: int) -> dict[int, str]:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", "deploy.cli", "demo", "--quick", "--seed", "3", "--out", str(tmp_path / "out")]
+    # A suite that runs in the background of a shell hands down an ignored Ctrl-C.
+    terminal = ["env", "--default-signal=INT"]
+    demo_here = [sys.executable, "-m", "deploy.cli", "demo", "--quick", "--seed", "3", "--out", str(tmp_path / "out")]
+    command = [*terminal, *demo_here]
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen([*command, "--json", str(tmp_path / "summary.json")], stdout=said, stderr=said)
         yield process
