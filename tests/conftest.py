@@ -97,8 +97,17 @@ class Mosquitto:
     def stop(self) -> None:
         """End it by its own process."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=10)
+            # mosquitto says "running" a moment before it heeds SIGTERM: one that came in between is lost.
+            for _ in range(30):
+                self._process.terminate()
+                try:
+                    self._process.wait(timeout=1)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+            else:
+                self._process.kill()
+                self._process.wait()
             self._reader.join(timeout=10)
             if self._process.stderr is not None:
                 self._process.stderr.close()
