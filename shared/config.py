@@ -18,8 +18,14 @@ Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0, le=1e12)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?$")]
-Colour = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?$",
+        description="1 to 40 of a-z 0-9 _ -, beginning and ending with a letter or digit",
+    ),
+]
+Colour = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour as #rrggbb")]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,6 +76,17 @@ class GeometryTable(Table, frozen=True):
     cell_px: Count = 64
     channels: Literal[1, 3] = 1
     top_share: Share = 1 / 64
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The sizes as the graphs, the node and the trainer use them; a ``ConfigError`` where they do not fit together."""
+        return PatchGrid(
+            tile_px=self.tile_px,
+            patch_px=self.patch_px,
+            margin_px=self.margin_px,
+            cell_px=self.cell_px,
+            channels=self.channels,
+        )
 
 
 class BudgetTable(Table, frozen=True):
@@ -193,15 +210,8 @@ class LineConfig(Table, frozen=True):
 
     @property
     def grid(self) -> PatchGrid:
-        """The line's sizes as the graphs, the node and the trainer use them."""
-        sizes = self.geometry
-        return PatchGrid(
-            tile_px=sizes.tile_px,
-            patch_px=sizes.patch_px,
-            margin_px=sizes.margin_px,
-            cell_px=sizes.cell_px,
-            channels=sizes.channels,
-        )
+        """The line's sizes."""
+        return self.geometry.grid
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -269,7 +279,7 @@ class AgentConfig(Table, frozen=True):
 
 def load_line(path: Path) -> LineConfig:
     """Read and check one ``line.toml``."""
-    line = read_tables(path, LineConfig)
+    line = read_tables(path, LineConfig, checks={"geometry": lambda table: table.grid})
     problems = []
     names = list(line.class_names)
     problems += [f'classes: "{name}" is named twice' for name in sorted({n for n in names if names.count(n) > 1})]

@@ -5,9 +5,11 @@ checked by itself, so that one fault does not hide the next. What the keys mean 
 """
 
 import difflib
+import re
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,10 +17,14 @@ from msgspec import Struct
 from shared.errors import ConfigError
 
 T = TypeVar("T", bound=Struct)
+#: Refuses with a ``ConfigError`` what no type can say of a table that is well-formed by itself.
+Check = Callable[[Any], object]
+#: One step of a place that msgspec names: ``.key`` or ``[3]``.
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
-def read_tables(path: Path, struct: type[T]) -> T:
-    """Read a TOML file as ``struct``; refuse it with every fault it has."""
+def read_tables(path: Path, struct: type[T], *, checks: Mapping[str, Check] | None = None) -> T:
+    """Read a TOML file as ``struct``; refuse it with every fault it has, those that ``checks`` find by table included."""
     try:
         with path.open("rb") as file:
             tables = tomllib.load(file)
@@ -30,14 +36,14 @@ def read_tables(path: Path, struct: type[T]) -> T:
     try:
         value = msgspec.convert(tables, struct)
     except msgspec.ValidationError:
-        problems += _faults(tables, struct)
+        problems += _faults(tables, struct, checks or {})
         refuse(path, problems)
         raise
     refuse(path, problems)
     return value
 
 
-def _faults(tables: dict[str, object], struct: type[Struct]) -> list[str]:
+def _faults(tables: dict[str, object], struct: type[Struct], checks: Mapping[str, Check]) -> list[str]:
     """Check every top-level table by itself, so that one fault does not hide the next."""
     problems = []
     for field in msgspec.structs.fields(struct):
@@ -46,12 +52,42 @@ def _faults(tables: dict[str, object], struct: type[Struct]) -> list[str]:
                 problems.append(f'"{field.name}" is missing')
             continue
         try:
-            msgspec.convert(tables[field.name], field.type)
+            table = msgspec.convert(tables[field.name], field.type)
+            if field.name in checks:
+                checks[field.name](table)
+        except ConfigError as error:
+            problems.append(str(error))
         except msgspec.ValidationError as error:
-            text = str(error).replace("$", field.name) if "$" in str(error) else f"{error} - at `{field.name}`"
-            if "unknown field" not in text:
-                problems.append(text)
+            if "unknown field" not in str(error):
+                problems.append(_in_our_words(str(error), field.name, tables[field.name], field.type))
     return problems
+
+
+def _in_our_words(said: str, key: str, value: object, kind: object) -> str:
+    """Name the key, and what would be right where the key's type knows it: the choices, or its description."""
+    text, _, where = said.partition(" - at `")
+    place = key + where.rstrip("`").removeprefix("$")
+    for name, index in _STEP.findall(place.removeprefix(key)):
+        value, kind = _inside(value, kind, name=name, index=index)
+    choices = getattr(kind, "__args__", ()) if getattr(kind, "__origin__", None) is Literal else ()
+    if choices:
+        return f'{place} is "{value}"; known are {", ".join(str(choice) for choice in choices)}'
+    for meta in getattr(kind, "__metadata__", ()):
+        if isinstance(meta, msgspec.Meta) and meta.description is not None and isinstance(value, str):
+            return f'{place} is "{value}"; expected {meta.description}'
+    return f"{text} - at `{place}`"
+
+
+def _inside(value: object, kind: object, *, name: str, index: str) -> tuple[object, object]:
+    """Step into a table's key or a list's entry, and into its type where that can be told."""
+    kind = _plain(kind, value)
+    if index and isinstance(value, list):
+        (inner, *_) = [arg for arg in getattr(kind, "__args__", ()) if arg is not ...] or (None,)
+        return value[int(index)], inner
+    if name and isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, Struct):
+        types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        return value.get(name), types.get(name)
+    return None, None
 
 
 def _unknown_keys(tables: object, kind: object, where: str) -> list[str]:

@@ -283,3 +283,28 @@ def test_a_missing_password_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the file must hold the password alone"):
         read_secret(tmp_path / "password")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_choice_is_told_with_the_choices_and_a_wrong_form_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "line.toml"
+    file.write_text(
+        """
+line = "Steel Line"
+classes = [{name = "good"}, {name = "bad", colour = "red"}]
+[labelling]
+source = "foldr"
+[geometry]
+patch_px = 500
+"""
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        load_line(file)
+
+    told = [problem.removeprefix(f"{file}: ") for problem in caught.value.problems]
+    assert told[:3] == [
+        'line is "Steel Line"; expected 1 to 40 of a-z 0-9 _ -, beginning and ending with a letter or digit',
+        'classes[1].colour is "red"; expected a colour as #rrggbb',
+        "geometry: patch_px 500 is not a multiple of cell_px 64",
+    ]
+    assert told[3:] == ['labelling.source is "foldr"; known are folder, oracle']
