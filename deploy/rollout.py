@@ -7,11 +7,15 @@ below the floor.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from deploy.fleet import NodeView
 from shared.errors import ReleaseError, StateError
 from shared.messages import LineReport
 from shared.release import Manifest, Rollout
+
+#: The states of a node's activation that nothing but another rollout leads out of, as a line report names them.
+_AT_REST: Final = frozenset({"idle", "failed"})
 
 
 class Standing(Enum):
@@ -83,11 +87,12 @@ def nodes_meant(rollout: Rollout, known: tuple[str, ...]) -> tuple[str, ...]:
 def standing(rollout: Rollout, view: NodeView) -> Standing:
     """Say where one node is with a rollout."""
     report = view.line(rollout.line)
-    if report is not None and report.manifest_sha256 == rollout.manifest_sha256:
+    answered = report is not None and report.rollout >= rollout.rollout
+    if report is not None and answered and report.manifest_sha256 == rollout.manifest_sha256:
         return Standing.DONE
     if not view.online:
         return Standing.OFFLINE
-    if report is None or report.rollout < rollout.rollout:
+    if report is None or not answered:
         return Standing.WAITING
     return Standing.REFUSED if _at_rest(report) else Standing.BUSY
 
@@ -125,4 +130,4 @@ def failure(rollout: Rollout, progress: Progress, *, waited_s: float) -> StateEr
 
 
 def _at_rest(report: LineReport) -> bool:
-    return report.state.upper() == "IDLE"
+    return report.state in _AT_REST

@@ -55,11 +55,6 @@ class Child:
         self._wait_s = 1.0
         self._due: float | None = 0.0
 
-    @property
-    def pid(self) -> int | None:
-        """The running process, None when there is none."""
-        return self._process.pid if self._process is not None else None
-
     def tick(self, now: float) -> bool:
         """Start the child if it should run and its back-off is over, and say whether it was started."""
         if self._process is not None or self._due is None or now < self._due:

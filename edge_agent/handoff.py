@@ -70,6 +70,8 @@ class SwapRefused(Struct, frozen=True, tag=True):
     line: str
     release: str
     reason: str
+    #: False when the node, not the release, is at fault.
+    blamed: bool
 
 
 class Counters(Struct, frozen=True, tag=True):

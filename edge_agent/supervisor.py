@@ -171,8 +171,8 @@ class Supervisor:
                 self._courier.send(self._beat(message))
             case Swapped(line, release):
                 self._keeper.swapped(line, release)
-            case SwapRefused(line, release, reason):
-                self._keeper.swap_refused(line, release, reason)
+            case SwapRefused(line, release, reason, blamed):
+                self._keeper.swap_refused(line, release, reason, blamed=blamed)
             case Finished():
                 self._keeper.inspection_finished()
                 if self._ending.until_done:

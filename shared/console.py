@@ -47,10 +47,11 @@ class Console:
             return
         table = Table(title=title, title_justify="left")
         for column in columns:
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*("" if cell is None else str(cell) for cell in row))
-        self._out.print(table)
+        # Cells wrap: a name that is cut short cannot be copied into the next command.
+        self._out.print(table, soft_wrap=False)
 
     def warn(self, text: str) -> None:
         """Say what was dropped or is odd."""

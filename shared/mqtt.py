@@ -19,8 +19,8 @@ from shared.errors import LinkError
 
 #: Reconnects wait from one second up to this, doubling.
 _MAX_BACKOFF_S = 60
-#: What a subscriber may be sent at most: far above the 120 kB a node sends.
-_MAX_INCOMING_BYTES = 4_000_000
+#: What a subscriber may be sent at most: above the 120 kB that a message may have, and an inbox full of them fits.
+_MAX_INCOMING_BYTES = 160_000
 
 
 class MqttBus:

@@ -7,7 +7,7 @@ line's rounds; the kernel gives a claim back when its process is gone, however i
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +41,9 @@ class TrainerPaths:
         """One folder per line."""
         return self.directory / "spaces"
 
-    @property
-    def tasks(self) -> Path:
-        """Hand-overs on their way to people."""
-        return self.directory / "tasks"
-
     def make(self) -> None:
         """Create the folders that are missing; only the owner reads them."""
-        for folder in (self.directory, self.public, self.runs, self.spaces, self.tasks):
+        for folder in (self.directory, self.public, self.runs, self.spaces):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
@@ -59,9 +54,12 @@ class TrainerPaths:
     @contextmanager
     def claim(self, what: str) -> Iterator[None]:
         """Hold ``what`` (``serve``, ``rounds-<line>``) for the life of this process; refuse when another holds it."""
-        self.make()
         path = self.directory / f"{what}.lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.make()
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}; free the disk or name another trainer.directory") from None
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,8 +68,10 @@ class TrainerPaths:
                 raise StateError(
                     f'{self.directory}: "{what}" is held by process {holder}; stop it first, or name another trainer.directory'
                 ) from None
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            # Who holds it is a courtesy to the one who is refused: a full disk must not end the holder.
+            with suppress(OSError):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
             yield
         finally:
             os.close(handle)

@@ -7,7 +7,7 @@ nothing acknowledged is lost: the pool's transactions are the only state.
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -48,6 +48,8 @@ class Voice:
         self._console = console
         self._stop = stop
         self._lock = threading.Lock()
+        #: By line: the work that its worker is at, and the tenth of it that was told last.
+        self._told: dict[object, tuple[tuple[object, object], int]] = {}
 
     def event(self, name: str, text: str = "", **fields: object) -> None:
         """Tell one event."""
@@ -65,12 +67,24 @@ class Voice:
             self._console.warn(text)
 
     def pass_on(self, event: dict[str, object]) -> None:
-        """Tell a worker's event."""
+        """Tell a worker's event; of its progress people hear each tenth."""
         fields = dict(event)
         name = str(fields.pop("event", "log"))
         rest = ", ".join(f"{key} {value}" for key, value in fields.items() if isinstance(value, str | int | float))
         fields.pop("text", None)
-        self.event(name, "" if name == "progress" else f"{name}: {rest}", **fields)
+        self.event(name, self._tenth(fields) if name == "progress" else f"{name}: {rest}", **fields)
+
+    def _tenth(self, fields: Mapping[str, object]) -> str:
+        """Say how far a work is when it enters another tenth, else nothing; what takes one step is not told."""
+        line, work, number, done, total = (fields.get(key) for key in ("line", "work", "round", "done", "total"))
+        if not isinstance(done, int) or not isinstance(total, int):
+            return ""
+        tenth = 10 * done // max(total, 1)
+        before, last = self._told.get(line, (None, 0))
+        if before != (work, number) or tenth < last:
+            last = 0 if done < total else tenth
+        self._told[line] = (work, number), tenth
+        return f"{line}, round {number}: {work} {done} of {total}" if tenth > last else ""
 
 
 class Service:
@@ -214,7 +228,8 @@ def serve(site_toml: Path, *, rounds: bool, console: Console, stop: threading.Ev
             while not stop.is_set():
                 service.step()
                 for worker in workers:
-                    if (said := worker.tend()) is not None:
+                    # A terminal's signal ends the workers too: that is no death to make good.
+                    if not stop.is_set() and (said := worker.tend()) is not None:
                         voice.warn(said)
         service.tell()
 

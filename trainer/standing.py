@@ -5,18 +5,19 @@ from dataclasses import asdict, dataclass
 from shared.release import MANIFEST_NAME, release_path
 from trainer.paths import TrainerPaths
 from trainer.pool.pool import Pool
+from trainer.rounds.machine import first_round
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One line's numbers; ``run`` and ``release`` are the newest ones, None before the first."""
+    """One line's numbers; before its first round, the stage that is due. ``run`` and ``release`` are the newest ones, None before the first."""
 
     line: str
     pool: dict[str, int]
     counters: dict[str, int]
     labels: dict[str, int]
-    round: int | None
-    stage: str | None
+    round: int
+    stage: str
     run: str | None
     release: str | None
 
@@ -28,13 +29,14 @@ class Standing:
 def standing(pool: Pool, line: str, paths: TrainerPaths) -> Standing:
     """Read where a line stands."""
     row = pool.round(line)
+    due = first_round()
     return Standing(
         line=line,
         pool=pool.counts(line),
         counters=pool.counters(line),
         labels=pool.label_counts(line),
-        round=None if row is None else row.number,
-        stage=None if row is None else row.stage,
+        round=due.number if row is None else row.number,
+        stage=str(due.stage) if row is None else row.stage,
         run=newest_run(pool, line),
         release=newest_release(paths, line),
     )

@@ -142,19 +142,15 @@ class Spool:
         row = self._connection.execute("SELECT line, payload FROM candidate WHERE id = ?", (candidate,)).fetchone()
         return None if row is None else Spooled(id=candidate, line=row[0], payload=row[1])
 
-    def confirm(self, ids: Sequence[str]) -> int:
-        """Let candidates go that the trainer has committed, and say how many were here."""
+    def confirm(self, ids: Sequence[str]) -> int | None:
+        """Let candidates go that the trainer has committed, and say how many were here; None when the disk kept all."""
         removed = self._with_ballast(lambda: self._remove(ids))
         self._recover()
-        return removed or 0
+        return removed
 
-    def bury(self, candidate: str, *, reason: str, now: float) -> bool:
-        """Move a candidate to the dead table, and say whether it was here."""
-        return self._with_ballast(lambda: self._bury(candidate, reason, now)) or False
-
-    def buried(self) -> list[tuple[str, str]]:
-        """List the newest dead: id and reason."""
-        return [tuple(row) for row in self._connection.execute("SELECT id, reason FROM dead ORDER BY seq DESC")]
+    def bury(self, candidate: str, *, reason: str, now: float) -> bool | None:
+        """Move a candidate to the dead table, and say whether it was here; None when the disk kept it."""
+        return self._with_ballast(lambda: self._bury(candidate, reason, now))
 
     def counts(self) -> SpoolCounts:
         """Say how full the spool is."""
@@ -236,7 +232,10 @@ class Spool:
             )
 
     def _with_ballast(self, action: Callable[[], T]) -> T | None:
-        """Do something that only removes; None when even that finds no room, and the trainer's word comes again."""
+        """Do something that only removes; None when even that finds no room and nothing was removed.
+
+        The trainer's word comes again only when the candidate is sent again.
+        """
         try:
             return action()
         except _FullDiskError:

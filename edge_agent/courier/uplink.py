@@ -113,8 +113,10 @@ class Uplink:
                     acked += self._hear_ack(payload, wall)
                 case _:
                     continue
-        if acked:
-            self.acked += self._spool.confirm(acked)
+        removed = self._spool.confirm(acked) if acked else None
+        # What a full disk kept is sent again: the next acknowledgement removes it.
+        if removed is not None:
+            self.acked += removed
             for candidate in acked:
                 self._window.leave(candidate)
 
@@ -135,7 +137,8 @@ class Uplink:
             topic = topics.candidates(self._site, self._node, spooled.line)
             limit = self._limit(topic)
             if len(spooled.payload) > limit:
-                self._bury(candidate, f"{len(spooled.payload)} bytes, a message may have {limit}", wall)
+                if not self._bury(candidate, f"{len(spooled.payload)} bytes, a message may have {limit}", wall):
+                    self._window.sent(candidate, now)
                 continue
             try:
                 self._bus.publish(topic, spooled.payload)
@@ -178,7 +181,12 @@ class Uplink:
     def _refused(self, nack: Nack, wall: float) -> None:
         self._bury(nack.id, f"the trainer says: {nack.reason[:200]}", wall)
 
-    def _bury(self, candidate: str, reason: str, wall: float) -> None:
+    def _bury(self, candidate: str, reason: str, wall: float) -> bool:
+        """Bury a candidate, and say whether the spool is rid of it."""
+        buried = self._spool.bury(candidate, reason=reason, now=wall)
+        if buried is None:
+            return False
         self._window.leave(candidate)
-        if self._spool.bury(candidate, reason=reason, now=wall):
+        if buried:
             LOG.warning("candidate %s: %s; moved to the dead table", candidate[:120], reason)
+        return True

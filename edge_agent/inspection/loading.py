@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_agent.inspection.runtime import SpaceGraph, TaskGraph
 from shared.config import LineConfig, RuntimeTable
-from shared.errors import InputError, ReleaseError
+from shared.errors import ConfigError, InputError, ReleaseError
 from shared.files import read_bounded
 from shared.geometry import Image
 from shared.golden import read_labelled
@@ -32,6 +32,7 @@ class LoadedRelease:
     def load(cls, directory: Path, *, manifest_sha256: str | None, line: LineConfig, runtime: RuntimeTable) -> Self:
         """Verify every file that is used and make its graph; a ``ReleaseError`` says what does not fit.
 
+        A ``ConfigError`` says why this node could not run any release made for the line.
         Without a hash (an operator replays a release on the node) the manifest itself is taken on trust.
         """
         what = f"release {directory.name}"
@@ -40,9 +41,12 @@ class LoadedRelease:
             sha256=manifest_sha256,
             what=f"{what}: {MANIFEST_NAME}",
         )
-        if manifest.line != line.line or manifest.geometry != line.grid:
-            raise ReleaseError(
-                f'{what}: made for line "{manifest.line}" with {manifest.geometry}, the node has "{line.line}" with {line.grid}; it is not used'
+        if manifest.line != line.line:
+            raise ReleaseError(f'{what}: made for line "{manifest.line}", the node has "{line.line}"; it is not used')
+        if manifest.geometry != line.grid:
+            # The trainer makes releases for its line.toml: a node whose own was edited refuses them all.
+            raise ConfigError(
+                f'{what}: made for {manifest.geometry}, line.toml of "{line.line}" says {line.grid}; it is not used'
             )
         task = _verified(directory, manifest, "task")
         space = _verified(directory, manifest, "space")
@@ -71,10 +75,6 @@ class LoadedRelease:
         height, width = frame.shape[:2]
         grid = self.manifest.geometry
         return grid.frame_scores(self.task.scores(grid.tiles(frame)), height, width)
-
-    def embed(self, patches: Image) -> Floats | None:
-        """Describe patches, ``(m, d)``; None without a space graph."""
-        return None if self.space is None else self.space.embed(patches)
 
     def _check_labelled(self, what: str) -> None:
         if self.labelled is None:

@@ -35,7 +35,7 @@ from edge_agent.log import LOG
 from edge_agent.paths import NodePaths
 from shared.clock import Clock
 from shared.config import load_agent
-from shared.errors import WinnowError, WireError
+from shared.errors import ReleaseError, WinnowError, WireError
 
 #: How often to look whether the hand-off is empty once every camera has ended.
 _LOOK_S: Final = 0.05
@@ -171,7 +171,8 @@ class Inspection:
         directory = Path(swap.directory)
         slot = self._slots.get(swap.line)
         if slot is None:
-            return SwapRefused(swap.line, directory.name, f'no camera of this node belongs to line "{swap.line}"')
+            reason = f'no camera of this node belongs to line "{swap.line}"'
+            return SwapRefused(swap.line, directory.name, reason, blamed=False)
         try:
             release = LoadedRelease.load(
                 directory,
@@ -181,7 +182,7 @@ class Inspection:
             )
         except WinnowError as error:
             LOG.error("line %s: %s", swap.line, error)
-            return SwapRefused(swap.line, directory.name, str(error))
+            return SwapRefused(swap.line, directory.name, str(error), blamed=isinstance(error, ReleaseError))
         slot.release = release
         # A frame in hand is still judged by the old release; the next one is not.
         numbers = [loop.state.frame_number for loop in self._loops if loop.line == swap.line]

@@ -20,8 +20,8 @@ Provider = Literal["cpu", "cuda"]
 
 _CUDA: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
-#: Pixels in one run: what a batch needs in memory grows with it, what it saves does not.
-_BATCH_PIXELS: Final = 1 << 21
+#: Pixels in one run: what it needs in memory grows with them, what it saves does not.
+_RUN_PIXELS: Final = 1 << 21
 
 
 class Graph:
@@ -51,7 +51,7 @@ class Graph:
 
     def run(self, name: str, images: Image, output: str) -> Floats:
         """Run images ``(n, h, w, c)`` through the graph and return one of its outputs."""
-        step = max(1, _BATCH_PIXELS // (images.shape[1] * images.shape[2]))
+        step = max(1, _RUN_PIXELS // (images.shape[1] * images.shape[2]))
         try:
             parts = [
                 self._session.run([output], {name: images[start : start + step]})[0]
@@ -125,7 +125,7 @@ def _session(data: bytes, runtime: RuntimeTable, *, what: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = runtime.threads
     options.inter_op_num_threads = 1
-    # The arena keeps the largest batch ever seen: 1.1 GB instead of 0.6 for a 1024-pixel U-Net, and no faster.
+    # The arena keeps what the largest run ever needed: 1.1 GB instead of 0.6 for a 1024-pixel U-Net, and no faster.
     options.enable_cpu_mem_arena = False
     # Spinning threads take the cores that the other cameras and the courier need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

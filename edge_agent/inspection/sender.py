@@ -1,7 +1,8 @@
 """The hand-off to the courier: a bounded queue in front of a unix socket.
 
 The frame loop puts a candidate in and goes on; a full queue is counted. The sender's own thread connects,
-and connects again. A candidate is sent whole or again: the courier makes it accepted, not the socket.
+and connects again. A candidate that was not sent whole is sent again; the courier makes it accepted, not the
+socket: what the socket holds when the courier dies is gone and not counted.
 """
 
 import queue

@@ -179,17 +179,26 @@ def _swapped(activation: Activation, event: Swapped) -> Next:
 
 def _swap_refused(activation: Activation, event: SwapRefused) -> Next:
     _wanted(activation, event.sha256)
-    return _fail(activation, event.reason)
+    failed, _ = _fail(activation, event.reason, bad=event.blamed)
+    # Nothing runs when current took the place of one that was refused meanwhile.
+    idle = failed.current is not None and failed.swapped_at is None
+    return failed, Effect.RUN if idle else None
 
 
 def _current_refused(activation: Activation, event: CurrentRefused) -> Next:
     if activation.current is None or activation.current.sha256 != event.sha256:
         raise _stale(activation, event.sha256)
     reason = f"inspection refused release {activation.current.release}: {event.reason}"
-    now = _fall_back(_mark(activation, event.sha256, event.reason), reason)
+    if event.blamed:
+        now = _fall_back(_mark(activation, event.sha256, event.reason), reason)
+    else:
+        # It passed probation here, and the previous one would be refused as well.
+        now = replace(activation, swapped_at=None, reason=reason)
     if now.state is State.IDLE:
         now = replace(now, state=State.FAILED)
-    return now, Effect.RUN if now.current is not None else None
+    # On probation it is wanted that inspection runs next.
+    run = event.blamed and now.current is not None and now.state is not State.PROBATION
+    return now, Effect.RUN if run else None
 
 
 def _settle(activation: Activation, event: ProbationPassed) -> Next:

@@ -71,6 +71,8 @@ class SwapRefused:
 
     sha256: str
     reason: str
+    #: False when the node could not run any: the hash stays good.
+    blamed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class CurrentRefused:
 
     sha256: str
     reason: str
+    #: False when the node could not run any: the release stays current.
+    blamed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,9 @@ class Keeper:
         self._pending: dict[str, Rollout] = {}
         self._probations: dict[str, Probation] = {}
         self._restarting = False
+        #: What happened but could not be written down, in order.
+        self._unsaved: list[tuple[str, Event]] = []
+        self._cannot_save = False
 
     @property
     def lines(self) -> Mapping[str, Activation]:
@@ -155,15 +158,15 @@ class Keeper:
         if probation is not None and probation.sha256 == held.sha256:
             self._probations[line] = probation.swapped(self._clock.monotonic())
 
-    def swap_refused(self, line: str, release: str, reason: str) -> None:
-        """Take inspection's refusal."""
+    def swap_refused(self, line: str, release: str, reason: str, *, blamed: bool) -> None:
+        """Take inspection's refusal; ``blamed`` says whether the release is at fault."""
         held = self._named(line, release)
         if held is None:
             return
         if held == self._lines[line].wanted:
-            self._step(line, SwapRefused(held.sha256, reason))
+            self._step(line, SwapRefused(held.sha256, reason, blamed))
         else:
-            self._step(line, CurrentRefused(held.sha256, reason))
+            self._step(line, CurrentRefused(held.sha256, reason, blamed))
 
     def counters(self, cameras: Sequence[CameraState]) -> None:
         """Let the releases on probation see inspection's counters."""
@@ -184,11 +187,13 @@ class Keeper:
         self._restarting = False
 
     def tick(self) -> None:
-        """Judge the releases on probation."""
+        """Take what could not be written down once more, and judge the releases on probation."""
+        self._take_unsaved()
         now = self._clock.monotonic()
+        unsaved = {line for line, _ in self._unsaved}
         for line, probation in list(self._probations.items()):
             outcome = probation.outcome(now)
-            if outcome is None:
+            if outcome is None or line in unsaved:
                 continue
             if isinstance(outcome, Passed):
                 self._step(line, ProbationPassed(probation.sha256))
@@ -198,6 +203,7 @@ class Keeper:
     def stop(self) -> None:
         """Put what is under way back, so that an operator's stop does not count as a failure."""
         self._pending.clear()
+        self._unsaved.clear()
         for line in self._lines:
             self._step(line, Stopping(), perform=False)
 
@@ -205,10 +211,11 @@ class Keeper:
         before = self._lines[line]
         try:
             after, effect = advance(before, event)
-            if after != before:
-                self._store.save(after)
         except StateError as error:
             LOG.warning("%s", error)
+            return
+        if after != before and not self._save(after):
+            self._unsaved.append((line, event))
             return
         self._lines[line] = after
         if after.state is not State.PROBATION:
@@ -223,6 +230,27 @@ class Keeper:
             pending = self._pending.pop(line, None)
             if pending is not None:
                 self.rollout_seen(pending)
+
+    def _save(self, activation: Activation) -> bool:
+        try:
+            self._store.save(activation)
+        except StateError as error:
+            # Said once, though it is tried every turn.
+            if not self._cannot_save:
+                LOG.error("%s until it can be written", error)
+            self._cannot_save = True
+            return False
+        self._cannot_save = False
+        return True
+
+    def _take_unsaved(self) -> None:
+        unsaved, self._unsaved = self._unsaved, []
+        for line, event in unsaved:
+            if isinstance(event, Ordered):
+                # The line may have gone on to where a rollout must wait.
+                self.rollout_seen(event.rollout)
+            else:
+                self._step(line, event)
 
     def _perform(self, activation: Activation, effect: Effect) -> None:
         line, wanted = activation.line, activation.wanted
@@ -253,7 +281,8 @@ class Keeper:
     def _run(self, line: str, held: Held | None) -> None:
         if held is None:
             return
-        if self._lines[line].state is State.PROBATION:
+        activation = self._lines[line]
+        if activation.state is State.PROBATION and held == activation.wanted:
             now = self._clock.monotonic()
             self._probations[line] = Probation.begin(line=line, sha256=held.sha256, now=now, silence_s=self._silence_s)
         place = self._shelf.place(line, held.release)

@@ -70,11 +70,6 @@ class StreamFilter:
         self._passers = Rate()
         self._gains = Window()
 
-    @property
-    def remembered(self) -> int:
-        """How many embeddings the novelty memory holds."""
-        return 0 if self._memory is None else len(self._memory)
-
     def swap(self, *, scored: bool, space: SpaceEntry | None, labelled: Embeddings | None = None) -> None:
         """Take over a release.
 

@@ -41,11 +41,6 @@ class NoveltyMemory:
     def __len__(self) -> int:
         return self._size
 
-    @property
-    def noise(self) -> float:
-        """What an exact repeat of a remembered patch keeps of its variance, about."""
-        return self._noise
-
     def covariance(self, embeddings: Embeddings) -> Floats:
         """Return what the memory leaves unexplained of some patches and of their likeness to each other.
 

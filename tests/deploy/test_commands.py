@@ -114,12 +114,13 @@ def test_the_fleet_and_its_rollouts_are_listed_from_the_bus(
 
 
 def _speak(node: MqttBus, store: Store) -> None:
-    """Say on the bus what a node says that runs the first release."""
+    """Say on the bus what a node says that took the first release in the first rollout."""
     node.start()
     while not any(isinstance(event, Connected) for event in node.events(timeout_s=5.0)):
         continue
     sha256 = store.release("steel", "steel-0001").sha256
-    report = LineReport(line="steel", state="IDLE", release="steel-0001", manifest_sha256=sha256)
+    # The number of the document that the rollout below writes: a node counts as done once it has read that.
+    report = LineReport(line="steel", state="idle", release="steel-0001", manifest_sha256=sha256, rollout=1)
     state = NodeState(boot="a", online=True)
     node.publish(topics.state("plant", "press-01"), codec.encode(state), retain=True)
     reported = Reported(boot="a", at=1.0, lines=(report,))

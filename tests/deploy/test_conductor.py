@@ -30,7 +30,7 @@ class Node:
         self.bus.start()
         state = codec.encode(NodeState(boot="a", online=True))
         self.bus.publish(topics.state(SITE, name), state, retain=True)
-        self.report(LineReport(line="steel", state="IDLE"))
+        self.report(LineReport(line="steel", state="idle"))
 
     def report(self, line: LineReport) -> None:
         message = codec.encode(Reported(boot="a", at=0.0, lines=(line,)))
@@ -42,10 +42,13 @@ class Node:
                 hint = codec.decode(event.payload, Hint)
                 document = self.store.rollout(hint.line)
                 assert document is not None
-                sha256 = None if self.refuses else document.manifest_sha256
                 self.report(
                     LineReport(
-                        line="steel", state="IDLE", manifest_sha256=sha256, rollout=hint.rollout, reason=self.refuses
+                        line="steel",
+                        state="failed" if self.refuses else "idle",
+                        manifest_sha256=None if self.refuses else document.manifest_sha256,
+                        rollout=hint.rollout,
+                        reason=self.refuses,
                     )
                 )
 

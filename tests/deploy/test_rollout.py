@@ -25,7 +25,7 @@ def _manifest(number: int) -> Manifest:
     )
 
 
-def _view(*, online: bool = True, sha256: str | None, rollout: int, state: str = "IDLE", reason: str = "") -> NodeView:
+def _view(*, online: bool = True, sha256: str | None, rollout: int, state: str = "idle", reason: str = "") -> NodeView:
     report = LineReport(line="steel", state=state, manifest_sha256=sha256, rollout=rollout, reason=reason)
     return NodeView(NodeState(boot="a", online=online), Reported(boot="a", at=0.0, lines=(report,)))
 
@@ -59,12 +59,14 @@ def test_named_nodes_are_meant_or_else_all_that_are_known() -> None:
         (NodeView(), Standing.OFFLINE),
         (NodeView(NodeState(boot="a", online=True)), Standing.WAITING),
         (_view(sha256=OTHER, rollout=2), Standing.WAITING),
-        (_view(sha256=OTHER, rollout=3, state="TRIAL"), Standing.BUSY),
+        (_view(sha256=OTHER, rollout=3, state="trial"), Standing.BUSY),
+        (_view(sha256=OTHER, rollout=3, state="failed"), Standing.REFUSED),
+        (_view(sha256=OTHER, rollout=2, state="failed"), Standing.WAITING),
         (_view(sha256=OTHER, rollout=3), Standing.REFUSED),
         (_view(sha256=OTHER, rollout=4), Standing.REFUSED),
         (_view(sha256=OTHER, rollout=3, online=False), Standing.OFFLINE),
-        (_view(sha256=WANTED, rollout=3, state="PROBATION"), Standing.DONE),
-        (_view(sha256=WANTED, rollout=2), Standing.DONE),
+        (_view(sha256=WANTED, rollout=3, state="probation"), Standing.DONE),
+        (_view(sha256=WANTED, rollout=2), Standing.WAITING),
     ],
 )
 def test_where_a_node_stands(view: NodeView, expected: Standing) -> None:
@@ -90,7 +92,10 @@ def test_a_silent_node_counts_as_failed() -> None:
 
 
 def test_a_refusing_node_is_told_with_its_reason() -> None:
-    views = {"n1": _view(sha256=OTHER, rollout=3, reason="golden tiles differ"), "n2": _view(sha256=WANTED, rollout=3)}
+    views = {
+        "n1": _view(sha256=OTHER, rollout=3, state="failed", reason="golden tiles differ"),
+        "n2": _view(sha256=WANTED, rollout=3),
+    }
 
     error = failure(ROLLOUT, judge(ROLLOUT, ("n1", "n2"), views), waited_s=9)
 

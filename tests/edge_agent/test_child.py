@@ -46,8 +46,8 @@ def test_one_that_dies_comes_back_later_each_time() -> None:
     now = 0.0
     for _ in range(4):
         assert echo.tick(now)
-        assert echo.pid is not None
-        os.kill(echo.pid, signal.SIGKILL)
+        assert echo._process is not None
+        os.kill(echo._process.pid, signal.SIGKILL)
         assert inbox.get(timeout=20) == Ended("echo", -signal.SIGKILL)
         echo.ended(now)
         due = next(wait for wait in range(1000) if not echo._due or now + wait >= echo._due)
@@ -63,8 +63,8 @@ def test_one_that_stayed_up_long_comes_back_at_once() -> None:
     now = 0.0
     for lifetime in (1.0, 1.0, 1000.0):
         assert echo.tick(now)
-        assert echo.pid is not None
-        os.kill(echo.pid, signal.SIGKILL)
+        assert echo._process is not None
+        os.kill(echo._process.pid, signal.SIGKILL)
         inbox.get(timeout=20)
         now += lifetime
         echo.ended(now)
@@ -119,7 +119,7 @@ def test_talking_to_one_that_is_gone_is_no_error() -> None:
         echo.send(Drained(1))
     echo.ended(0.0)
 
-    assert echo.pid is None
+    assert echo._process is None
 
 
 @pytest.mark.parametrize(

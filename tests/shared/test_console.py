@@ -63,3 +63,14 @@ def test_progress_for_people_leaves_the_answer_alone(capsys: pytest.CaptureFixtu
         step(1, 2)
 
     assert capsys.readouterr().out == ""
+
+
+def test_a_listing_on_a_narrow_terminal_keeps_whole_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+
+    Console().table("fleet", ["node", "release"], [["press-01", "a-line-with-a-long-name-0001"]])
+
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines()]
+    assert "".join(row[2].strip() for row in rows if len(row) == 4) == "a-line-with-a-long-name-0001"

@@ -48,7 +48,8 @@ def test_status_prints_one_object_a_line(site_toml: Path, capsys: pytest.Capture
     assert main(["trainer", "status", str(site_toml), "--json"]) == 0
 
     (told,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert (told["event"], told["line"], told["round"], told["run"]) == ("status", "strip", None, None)
+    assert (told["event"], told["line"], told["round"], told["run"]) == ("status", "strip", 0, None)
+    assert told["stage"] == "space"
     assert told["pool"] == {"pool": 0, "handed": 0, "labelled": 0}
 
 

@@ -1,12 +1,17 @@
 """The round workers of a service: children that are kept alive."""
 
 import queue
+import signal
+import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
 
 from shared.clock import ManualClock
+from shared.console import Console
+from trainer.service import Voice
 from trainer.workers import Worker, worker_command
 
 WITHIN_S = 30.0
@@ -124,3 +129,33 @@ def test_workers_are_started_as_modules_of_this_python() -> None:
     command = worker_command(Path("/etc/site.toml"), "strip")
 
     assert command == [sys.executable, "-m", "trainer.rounds", "/etc/site.toml", "--line", "strip", "--json"]
+
+
+def test_a_worker_that_a_signal_ended_does_not_say_that_its_rounds_are_done(steel_site: Any) -> None:
+    command = worker_command(steel_site.site_toml, "steel")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        # It waits for its first candidates.
+        assert any(b'"collecting"' in line for line in process.stdout)
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(WITHIN_S) == 128 + signal.SIGTERM
+
+
+def test_people_hear_of_a_workers_progress_at_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    voice = Voice(Console(), threading.Event())
+
+    def pass_on(work: str, number: int, *steps: tuple[int, int]) -> None:
+        for done, total in steps:
+            fields = {"line": "steel", "round": number, "work": work, "done": done, "total": total}
+            voice.pass_on({"event": "progress", **fields})
+
+    pass_on("train", 1, *((done, 300) for done in range(0, 121, 3)))
+    pass_on("embed", 1, (5, 5), (5, 5))
+    pass_on("train", 2, (10, 300), (30, 300))
+
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"steel, round 1: train {done} of 300" for done in (30, 60, 90, 120)),
+        "steel, round 2: train 30 of 300",
+    ]

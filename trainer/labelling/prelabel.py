@@ -20,11 +20,13 @@ def newest_prelabel(pool: Pool, line: LineConfig, paths: TrainerPaths) -> Prelab
     if run is None:
         return None
     from trainer.learning.evaluate import predict  # noqa: PLC0415  # torch only where there is a run
+    from trainer.learning.model import best_device  # noqa: PLC0415
     from trainer.learning.weights import load_run  # noqa: PLC0415
 
     model, record = load_run(paths.runs / run)
     if record.classes != line.class_names or record.channels != line.grid.channels:
         return None
+    model.to(best_device())
 
     def paint(ids: Sequence[str]) -> Iterator[tuple[str, Mask]]:
         for start in range(0, len(ids), _AT_ONCE):

@@ -1,7 +1,7 @@
 """Labelled images that a line starts from: cut into patches, stored as candidates that came with their labels.
 
 The folder holds ``images/`` and ``masks/`` with the same names; a mask is an index PNG, 255 where nothing is
-known. Ids follow from the image, so seeding twice changes nothing.
+known. Ids follow from the line and the image, so seeding twice changes nothing.
 """
 
 from collections.abc import Iterator
@@ -114,8 +114,9 @@ def _read(pair: _Pair, line: LineConfig) -> tuple[bytes, Image, Mask]:
 
 def _cut(pair: _Pair, line: LineConfig, *, frame: int, now: float) -> Iterator[tuple[Arrival, Mask]]:
     data, image, frame_mask = _read(pair, line)
-    # The image's own hash stands where a node's boot id would: the same image gives the same ids.
-    boot = sha256_hex(data)[:8]
+    # A hash of line and image stands where a node's boot id would: the same image gives the same ids on its line,
+    # and others on another line.
+    boot = sha256_hex(line.line.encode() + b"/" + data)[:8]
     for number, patch in enumerate(line.grid.patches(*frame_mask.shape)):
         mask = truth_mask(line.grid, frame_mask, patch)
         if (mask == IGNORE).all():

@@ -37,6 +37,18 @@ class Arrays(Candidates):
         unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
 
+    def width(self, line: str, space: str) -> int | None:
+        """Say how many numbers the line's embeddings in this space have, None before the first."""
+        query = (
+            sa.select(sa.func.length(embedding.c.vector))
+            .join(candidate)
+            .where(candidate.c.line == line, embedding.c.space == space)
+            .limit(1)
+        )
+        with self.read() as connection:
+            stored = connection.scalar(query)
+        return None if stored is None else int(stored) // np.dtype(np.float16).itemsize
+
     def without_embedding(self, line: str, space: str) -> list[str]:
         """List the candidates of any state that have no embedding in this space, in the order they came."""
         has = sa.select(embedding.c.candidate_id).where(

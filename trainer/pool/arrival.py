@@ -1,7 +1,7 @@
 """The checks that a candidate passes before anything is stored: pure, and every refusal has a kind and a reason.
 
-The node and the line are the topic's. A node can only ever name candidates of its own, so whatever it sends
-it can hurt nobody's but its own.
+The node and the line are the topic's, and a node can only name candidates of its own. What the centre's
+configuration or version may cure is refused without an answer: the node keeps it and sends it again.
 """
 
 import re
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from shared import topics
-from shared.codec import decode, unpack
+from shared.codec import MAX_MESSAGE_BYTES, decode, unpack
 from shared.config import LineConfig
 from shared.errors import InputError, WireError
 from shared.geometry import PatchGrid
 from shared.identity import CandidateId, is_name, sha256_hex
 from shared.images import decode_image, image_size
-from shared.messages import Candidate
+from shared.messages import SCHEMA, Candidate, Message
 from trainer.pool.records import SEED_NODE, Arrival
 
 MAX_EMBEDDING_DIM: Final = 4096
@@ -46,14 +47,17 @@ class Refusal:
     id: str | None
     kind: str
     reason: str
+    #: Whether the centre can cure it: no answer goes out, for a nack would end the candidate on its node.
+    curable: bool = False
 
 
 class _RefusedError(Exception):
     """Carries a refusal out of the checks; never leaves this file."""
 
-    def __init__(self, kind: str, reason: str) -> None:
+    def __init__(self, kind: str, reason: str, *, curable: bool = False) -> None:
         super().__init__(reason)
         self.kind = kind
+        self.curable = curable
 
 
 def check(topic: str, payload: bytes, *, site: str, lines: Mapping[str, LineConfig], now: float) -> Arrival | Refusal:
@@ -70,13 +74,14 @@ def check(topic: str, payload: bytes, *, site: str, lines: Mapping[str, LineConf
         candidate = _decoded(payload)
         name = candidate.id[:_LONGEST_ID]
         _check_identity(candidate, node=sender.node)
+        # The crop before the numbers: a node of other geometry breaks their bounds too, and only that is curable.
+        _check_crop(candidate, lines[sender.line].grid)
         _check_numbers(candidate, lines[sender.line].grid)
         _check_words(candidate)
         _check_embedding(candidate)
-        _check_crop(candidate, lines[sender.line].grid)
     except _RefusedError as refused:
         known_line = sender.line if sender.line in lines else None
-        return Refusal(sender.node, known_line, name, refused.kind, str(refused))
+        return Refusal(sender.node, known_line, name, refused.kind, str(refused), curable=refused.curable)
     return Arrival(line=sender.line, node=sender.node, candidate=candidate, received_at=now)
 
 
@@ -91,14 +96,24 @@ def _check_sender(node: str, line: str, lines: Mapping[str, LineConfig], *, site
         raise _RefusedError("node", f'node "{SEED_NODE}": the name is kept for labelled images; rename the node')
     if line not in lines:
         known = ", ".join(sorted(lines))
-        raise _RefusedError("line", f'line "{line}": not a line of site {site}; known lines are {known}')
+        raise _RefusedError("line", f'line "{line}": not a line of site {site}; known lines are {known}', curable=True)
 
 
 def _decoded(payload: bytes) -> Candidate:
     try:
         return decode(payload, Candidate)
     except WireError as error:
-        raise _RefusedError("payload", str(error)) from None
+        raise _RefusedError("payload", str(error), curable=_is_newer(payload)) from None
+
+
+def _is_newer(payload: bytes) -> bool:
+    """Say whether a message names a later schema than this version reads; its other fields may be anything."""
+    if len(payload) > MAX_MESSAGE_BYTES:
+        return False
+    try:
+        return msgspec.msgpack.decode(payload, type=Message).schema > SCHEMA
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
 
 
 def _check_identity(candidate: Candidate, *, node: str) -> None:
@@ -173,7 +188,9 @@ def _check_crop(candidate: Candidate, grid: PatchGrid) -> None:
     try:
         side = image_size(candidate.crop, what=subject)
         if side != (grid.crop_px, grid.crop_px):
-            raise _RefusedError("crop", f"{subject}: crop {side[0]} x {side[1]}, the line's are {grid.crop_px} square")
+            raise _RefusedError(
+                "crop", f"{subject}: crop {side[0]} x {side[1]}, the line's are {grid.crop_px} square", curable=True
+            )
         # Read whole: a crop that selection or training could not open must not get in.
         decode_image(candidate.crop, what=subject, channels=grid.channels)
     except InputError as error:

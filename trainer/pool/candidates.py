@@ -97,7 +97,6 @@ class Candidates(Database):
         state: State | None = "pool",
         reason: str | None = None,
         space: str | None = None,
-        newest_first: bool = False,
     ) -> list[str]:
         """List candidates in the order they came; ``space`` keeps those with an embedding there, state None all."""
         query = sa.select(candidate.c.id).where(candidate.c.line == line)
@@ -107,8 +106,7 @@ class Candidates(Database):
             query = query.where(candidate.c.reason == reason)
         if space is not None:
             query = query.join(embedding).where(embedding.c.space == space)
-        order = (candidate.c.received_at, candidate.c.id)
-        query = query.order_by(*(column.desc() if newest_first else column for column in order))
+        query = query.order_by(candidate.c.received_at, candidate.c.id)
         with self.read() as connection:
             return list(connection.scalars(query).all())
 

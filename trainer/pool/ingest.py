@@ -1,7 +1,7 @@
 """From the bus into the pool: check, commit, then acknowledge, in batches.
 
 Nothing is acknowledged before it is durable, and what is not acknowledged comes again: a pool that cannot be
-written loses nothing, it only keeps its senders waiting.
+written loses nothing, it only keeps its senders waiting. A refusal that the centre can cure is not answered either.
 """
 
 from collections import Counter, defaultdict
@@ -53,6 +53,8 @@ class Ingest:
         self._lines = lines
         self._bus = bus
         self._clock = clock
+        #: How wide the spaces are that the pool holds; a space is the hash of a graph, so this is for ever.
+        self._widths: dict[tuple[str, str], int] = {}
 
     def step(self, *, timeout_s: float = 0.5, limit: int = 256) -> StepReport:
         """Take what the bus has, commit it in one transaction, and answer each node."""
@@ -70,6 +72,7 @@ class Ingest:
         if not arrivals and not report.refusals:
             return report
         try:
+            arrivals = self._refuse_odd_widths(arrivals, report)
             self._commit(arrivals, report)
         except PoolAwayError as error:
             report.lines = {}
@@ -77,6 +80,27 @@ class Ingest:
             return report
         self._answer(arrivals, report.refusals)
         return report
+
+    def _refuse_odd_widths(self, arrivals: Sequence[Arrival], report: StepReport) -> list[Arrival]:
+        """Return those whose embedding is as wide as its space: one of another width would end every selection."""
+        widths: dict[tuple[str, str], int] = dict(self._widths)
+        kept = []
+        for arrival in arrivals:
+            given = arrival.candidate
+            if given.space is not None and given.embedding is not None:
+                (width,) = given.embedding.shape
+                key = (arrival.line, given.space)
+                if key not in widths:
+                    stored = self._pool.width(*key)
+                    if stored is not None:
+                        self._widths[key] = stored
+                    widths[key] = stored or width
+                if width != widths[key]:
+                    reason = f"candidate {given.id}: embedding of {width} numbers, those of space {given.space[:12]} have {widths[key]}"
+                    report.refusals.append(Refusal(arrival.node, arrival.line, given.id, "embedding", reason))
+                    continue
+            kept.append(arrival)
+        return kept
 
     def _commit(self, arrivals: Sequence[Arrival], report: StepReport) -> None:
         with self._pool.write():
@@ -101,7 +125,7 @@ class Ingest:
         for arrival in arrivals:
             acked[arrival.node].append(arrival.candidate.id)
         for refusal in refusals:
-            if refusal.node is not None and refusal.id is not None:
+            if refusal.node is not None and refusal.id is not None and not refusal.curable:
                 nacked[refusal.node].append(Nack(id=refusal.id, reason=refusal.reason))
         for node in sorted(acked.keys() | nacked.keys()):
             answer = Ack(acked=tuple(dict.fromkeys(acked[node])), nacked=tuple(nacked[node]))

@@ -75,7 +75,6 @@ class SpaceRecord(Struct, frozen=True, kw_only=True):
     seed: int
     patches: int
     settings: SpaceTable
-    tau: float | None = None
     effective_rank: float = 0.0
 
 

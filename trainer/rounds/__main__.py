@@ -21,21 +21,31 @@ def main(
     line: Annotated[str, typer.Option("--line")],
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Hold the rounds of one line until they are all done, or until the pipe on standard input ends."""
+    """Hold the rounds of one line until they are all done, or until the pipe on standard input ends.
+
+    A worker that a signal ended exits with 128 and the signal's number: 0 would say that its rounds are done.
+    """
     from trainer.rounds.session import open_workbench  # noqa: PLC0415  # torch only when the options are right
     from trainer.rounds.workbench import StoppedError  # noqa: PLC0415
     from trainer.rounds.worker import hold_rounds  # noqa: PLC0415
 
     stop = threading.Event()
+    heard: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        heard.append(number)
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=_watch_input, args=(stop,), name="input", daemon=True).start()
     try:
         with open_workbench(site, line, clock=SystemClock(), console=Console(as_json=as_json), stop=stop) as bench:
             hold_rounds(bench)
     except StoppedError:
-        pass
+        if heard:
+            raise SystemExit(128 + heard[0]) from None
     except WinnowError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None

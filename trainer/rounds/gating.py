@@ -3,6 +3,7 @@
 from shared.errors import StateError
 from trainer.learning.evaluate import evaluate
 from trainer.learning.metrics import Confusion
+from trainer.learning.model import best_device
 from trainer.learning.snapshot import Snapshot, freeze
 from trainer.learning.weights import load_run
 from trainer.release.gate import judge
@@ -43,7 +44,7 @@ def _measured(bench: Workbench, run: str, reference: Snapshot) -> Confusion:
         raise StateError(
             f"run {run}: it knows {len(record.classes)} classes, line {bench.line.line} has {len(bench.line.classes)} or others; a class map is for life, begin another line"
         )
-    return evaluate(model, reference.crops, reference.masks, classes=len(record.classes))
+    return evaluate(model.to(best_device()), reference.crops, reference.masks, classes=len(record.classes))
 
 
 def _shown(value: float | None) -> str:

@@ -27,7 +27,7 @@ def heartbeat(node: str, at: float, *, boot: str = "aa") -> Told:
 
 
 def reported(node: str, at: float, release: str | None, *, rollout: int = 0) -> Told:
-    line = {"line": "steel", "state": "IDLE", "release": release, "rollout": rollout, "reason": ""}
+    line = {"line": "steel", "state": "idle", "release": release, "rollout": rollout, "reason": ""}
     return Told(at, "bus", "reported", {"node": node, "lines": [line]})
 
 

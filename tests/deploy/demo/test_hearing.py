@@ -16,7 +16,7 @@ def _beat(node: str, boot: str, at: float, *, frames: int, sent: int) -> Told:
 
 
 def _reported(node: str, at: float, release: str | None) -> Told:
-    line = {"line": "steel", "state": "IDLE", "release": release, "rollout": 1, "reason": ""}
+    line = {"line": "steel", "state": "idle", "release": release, "rollout": 1, "reason": ""}
     return Told(at, "bus", "reported", {"node": node, "lines": [line]})
 
 

@@ -60,6 +60,23 @@ class World:
         )
 
     @property
+    def buried(self) -> list[tuple[str, str]]:
+        return list(self.spool._connection.execute("SELECT id, reason FROM dead"))
+
+    def fill_the_disk(self) -> None:
+        """Let the file grow no further and have every removal need room: SQLite then says that the disk is full."""
+        connection = self.spool._connection
+        connection.execute("CREATE TABLE journal (data BLOB)")
+        connection.execute(
+            "CREATE TRIGGER full BEFORE DELETE ON candidate BEGIN INSERT INTO journal VALUES (zeroblob(1000000)); END"
+        )
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def empty_the_disk(self) -> None:
+        self.spool._connection.execute("DROP TRIGGER full")
+
+    @property
     def left(self) -> list[str]:
         return [candidate for _, candidate in self.spool.ids_after(0, limit=1000)]
 
@@ -197,7 +214,42 @@ def test_a_refused_candidate_is_buried_and_holds_up_nothing(world: World) -> Non
 
     assert world.step() == ["d"]
     assert world.left == ["b", "c", "d"]
-    assert world.spool.buried() == [("a", "the trainer says: no such line")]
+    assert world.buried == [("a", "the trainer says: no such line")]
+
+
+def test_what_a_full_disk_kept_is_sent_again_and_removed_by_the_next_acknowledgement(world: World) -> None:
+    world.fill("a", "b")
+    world.trainer(online=True)
+    world.step()
+    world.fill_the_disk()
+    world.ack("a", nacked=(Nack(id="b", reason="no such line"),))
+    world.step()
+    assert (world.left, world.buried, world.uplink.acked) == (["a", "b"], [], 0)
+
+    world.empty_the_disk()
+    sent = world.step(2 * FIRST_WAIT_S)
+    world.ack("a", nacked=(Nack(id="b", reason="no such line"),))
+    world.step()
+
+    assert sent == ["a", "b"]
+    assert (world.left, world.uplink.acked) == ([], 1)
+    assert world.buried == [("b", "the trainer says: no such line")]
+
+
+def test_what_is_too_large_is_buried_later_when_the_disk_is_full(tmp_path: Path) -> None:
+    world = World(tmp_path / "small.db", max_packet_bytes=1000)
+    world.fill("vast", size=1000)
+    world.fill_the_disk()
+    world.trainer(online=True)
+    assert world.step() == []
+    assert world.left == ["vast"]
+
+    world.empty_the_disk()
+    world.step(2 * FIRST_WAIT_S)
+
+    assert [name for name, _ in world.buried] == ["vast"]
+    assert world.uplink.sent == 0
+    world.spool.close()
 
 
 def test_what_the_broker_would_choke_on_is_buried_unsent(tmp_path: Path) -> None:
@@ -208,7 +260,7 @@ def test_what_the_broker_would_choke_on_is_buried_unsent(tmp_path: Path) -> None
 
     assert world.step() == ["small"]
     assert world.left == ["small"]
-    ((name, reason),) = world.spool.buried()
+    ((name, reason),) = world.buried
     assert (name, reason.split(",")[0]) == ("vast", "1000 bytes")
     world.spool.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.inspection.loading import LoadedRelease
 from shared.config import LineConfig, RuntimeTable
-from shared.errors import ReleaseError
+from shared.errors import ConfigError, ReleaseError
 from shared.geometry import PatchGrid
 
 CPU = RuntimeTable(provider="cpu", threads=1)
@@ -67,10 +67,12 @@ def test_a_file_that_grew_is_refused(line: LineConfig, make_release: MakeRelease
         load(line, release)
 
 
-def test_a_release_cut_to_other_sizes_is_refused(line: LineConfig, make_release: MakeRelease) -> None:
+def test_a_release_cut_to_other_sizes_than_the_nodes_line_toml_is_the_nodes_fault(
+    line: LineConfig, make_release: MakeRelease
+) -> None:
     grid = PatchGrid(tile_px=128, patch_px=32, margin_px=16, cell_px=8)
 
-    with pytest.raises(ReleaseError, match="the node has"):
+    with pytest.raises(ConfigError, match=r'line\.toml of "strip" says'):
         load(line, make_release(1, grid=grid))
 
 

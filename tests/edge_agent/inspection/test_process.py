@@ -29,6 +29,7 @@ from edge_agent.handoff import (
 from edge_agent.paths import NodePaths, listen
 from shared import codec
 from shared.config import load_agent
+from shared.geometry import PatchGrid
 from shared.images import encode_image
 from shared.messages import Candidate
 
@@ -232,6 +233,7 @@ def test_swaps_while_frames_run_miss_no_frame_and_a_broken_one_changes_nothing(
     assert [message.release for message in swapped] == ["strip-0001", "strip-0002"]
     assert refused.release == "strip-0003"
     assert "task.bin" in refused.reason
+    assert refused.blamed
     assert "\n" not in refused.reason
     assert (after.inspecting, status) == (True, 0)
     for camera in last.cameras:
@@ -253,6 +255,21 @@ def test_a_line_without_a_camera_here_refuses_its_release(
 
     assert 'no camera of this node belongs to line "elsewhere"' in refused.reason
     assert counters.inspecting is False
+    assert not refused.blamed
+
+
+def test_a_line_toml_that_was_edited_is_not_blamed_on_the_release(
+    write_agent: Callable[[str], Path], make_release: MakeRelease, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    grid = PatchGrid(tile_px=128, patch_px=32, margin_px=16, cell_px=8)
+
+    with started(write_agent(FOLDER)) as child:
+        child.swap(make_release(1, grid=grid))
+        refused = child.until(SwapRefused)
+
+    assert "line.toml" in refused.reason
+    assert not refused.blamed
 
 
 @pytest.mark.parametrize(("word", "status"), [(b"", 0), (b"what?\n", 1)])

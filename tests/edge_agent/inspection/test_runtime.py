@@ -24,14 +24,14 @@ def test_scores_come_back_in_the_frames_grid(line: LineConfig, build_task: Calla
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_many_tiles_run_in_batches_with_the_same_answers(
+def test_many_tiles_go_through_in_several_runs_with_the_same_answers(
     line: LineConfig, build_task: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiles = np.random.default_rng(1).integers(0, 255, (7, 96, 96, 1), dtype=np.uint8)
     task = TaskGraph.open(build_task(line.grid), line.grid, CPU, what="task graph")
     at_once = task.scores(tiles)
 
-    monkeypatch.setattr(runtime, "_BATCH_PIXELS", 3 * 96 * 96)
+    monkeypatch.setattr(runtime, "_RUN_PIXELS", 3 * 96 * 96)
 
     np.testing.assert_array_equal(task.scores(tiles), at_once)
 

@@ -88,7 +88,7 @@ LEGAL: dict[tuple[State, type], tuple[State, Effect | None]] = {
     (State.PROBATION, Started): (State.FETCHING, Effect.FETCH),
     (State.PROBATION, Stopping): (State.FETCHING, None),
     (State.PROBATION, Swapped): (State.PROBATION, None),
-    (State.PROBATION, SwapRefused): (State.FAILED, None),
+    (State.PROBATION, SwapRefused): (State.FAILED, Effect.RUN),
     (State.PROBATION, CurrentRefused): (State.PROBATION, None),
     (State.PROBATION, ProbationPassed): (State.IDLE, None),
     (State.PROBATION, ProbationFailed): (State.FAILED, Effect.RESTORE),
@@ -245,6 +245,35 @@ def test_a_refused_current_falls_back_and_runs_the_previous() -> None:
 
     assert (line.current, line.state, effect) == (OLD, State.FAILED, Effect.RUN)
     assert NEW.sha256 in line.bad
+
+
+def test_a_node_that_cannot_run_any_release_does_not_blame_the_wanted_one() -> None:
+    line, effect = advance(
+        replace(at(State.PROBATION), swapped_at=3.0), SwapRefused(NEW.sha256, "cuda did not come up", blamed=False)
+    )
+
+    assert (line.state, line.current, line.wanted, effect) == (State.FAILED, OLD, None, None)
+    assert (line.bad, line.reason) == ({}, "cuda did not come up")
+
+
+def test_a_node_that_cannot_run_any_release_keeps_its_current_one() -> None:
+    before = Activation(line="strip", current=NEW, previous=OLD)
+
+    line, effect = advance(before, CurrentRefused(NEW.sha256, "cuda did not come up", blamed=False))
+
+    assert (line.state, line.current, line.previous, effect) == (State.FAILED, NEW, OLD, None)
+    assert line.bad == {}
+    assert "cuda did not come up" in line.reason
+
+
+def test_a_current_refused_on_probation_does_not_displace_the_wanted() -> None:
+    before = replace(at(State.PROBATION), current=THIRD, previous=OLD)
+
+    line, effect = advance(before, CurrentRefused(THIRD.sha256, "no memory"))
+
+    assert (line.state, line.current, line.wanted, effect) == (State.PROBATION, OLD, NEW, None)
+    line, effect = advance(line, SwapRefused(NEW.sha256, "no memory"))
+    assert (line.state, line.current, effect) == (State.FAILED, OLD, Effect.RUN)
 
 
 @pytest.mark.parametrize(

@@ -310,3 +310,66 @@ def test_what_cannot_be_written_down_is_not_done(node: Node, order: Order) -> No
     node.store._connection.execute("PRAGMA query_only = OFF")
     node.keeper.rollout_seen(order(None, held, 1))
     assert [tried for _, tried, _ in node.trials] == [held]
+
+
+def test_a_trials_answer_that_the_disk_could_not_take_is_taken_later(node: Node, order: Order) -> None:
+    first, second = node.arrive(1), node.arrive(2)
+    node.keeper.rollout_seen(order(None, first, 1))
+    node.store._connection.execute("PRAGMA query_only = ON")
+
+    node.keeper.tried("strip", first, "golden scores: 0.3 apart")
+    node.keeper.tick()
+    assert node.keeper.lines["strip"].state is State.TRIAL
+
+    node.store._connection.execute("PRAGMA query_only = OFF")
+    node.keeper.tick()
+    assert (node.report.state, node.report.reason) == ("failed", "golden scores: 0.3 apart")
+    node.install(second, order(None, second, 2))
+
+
+def test_a_probations_outcome_is_taken_once_when_the_disk_has_room_again(node: Node, order: Order) -> None:
+    held = node.arrive(1)
+    node.keeper.rollout_seen(order(None, held, 1))
+    node.try_(held)
+    node.keeper.swapped("strip", held.release)
+    node.store._connection.execute("PRAGMA query_only = ON")
+
+    for _ in range(3):
+        node.clock.advance(31.0)
+        node.keeper.tick()
+    assert (node.restarts, node.report.state) == (0, "probation")
+
+    node.store._connection.execute("PRAGMA query_only = OFF")
+    node.keeper.tick()
+    node.keeper.tick()
+    assert (node.restarts, node.report.state) == (1, "failed")
+
+
+def test_a_current_refused_on_probation_leaves_the_wanted_release_on_probation(node: Node, order: Order) -> None:
+    held = [node.arrive(number) for number in (1, 2, 3)]
+    for number, release in enumerate(held[:2], start=1):
+        node.install(release, order(None, release, number))
+    node.keeper.rollout_seen(order(None, held[2], 3))
+    node.reboot(killed=True)
+    node.try_(held[2])
+    swaps = list(node.swaps)
+
+    node.keeper.swap_refused("strip", held[1].release, "no memory", blamed=True)
+    assert node.swaps == swaps
+    node.prove(held[2])
+
+    assert (node.report.state, node.report.release) == ("idle", held[2].release)
+
+
+def test_a_node_without_its_accelerator_runs_the_release_again_once_it_is_mended(node: Node, order: Order) -> None:
+    held = node.arrive(1)
+    node.install(held, order(None, held, 1))
+    node.reboot()
+
+    node.keeper.swap_refused("strip", held.release, "cuda did not come up", blamed=False)
+    assert (node.report.state, node.report.swapped_at) == ("failed", None)
+    node.reboot()
+
+    assert [swap.manifest_sha256 for swap in node.swaps] == [held.sha256]
+    node.keeper.rollout_seen(order(None, held, 2))
+    assert (node.report.state, node.report.release, node.report.reason) == ("idle", held.release, "")

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -68,6 +69,15 @@ def test_seeding_twice_changes_nothing_and_a_corrected_mask_is_a_newer_label(
     (folder / "masks" / "one.png").write_bytes(encode_image(np.zeros((50, 70), np.uint8)))
     assert seed_folder(pool, line, folder).corrected == 6
     assert rows(pool) == (10, 16)
+
+
+def test_the_same_images_seed_two_lines(pool: Pool, line: LineConfig, folder: Path) -> None:
+    seed_folder(pool, line, folder)
+
+    other = seed_folder(pool, msgspec.structs.replace(line, line="band"), folder)
+
+    assert other.patches == 10
+    assert len(pool.labelled("band", "seed")) == len(pool.labelled("strip", "seed")) == 10
 
 
 def test_a_dry_run_takes_nothing(pool: Pool, line: LineConfig, folder: Path) -> None:

@@ -99,8 +99,13 @@ def renamed(candidate: Candidate, **parts: object) -> Candidate:
     return msgspec.structs.replace(candidate, id=str(name))
 
 
-def wrong_schema(candidate: Candidate) -> bytes:
-    return encode(msgspec.structs.replace(candidate, schema=99))
+def with_schema(candidate: Candidate, schema: int) -> bytes:
+    return encode(msgspec.structs.replace(candidate, schema=schema))
+
+
+def of_a_later_version(candidate: Candidate) -> bytes:
+    """A message whose fields have other types than those of this version."""
+    return msgspec.msgpack.encode({"schema": 99, "id": candidate.id, "crop": [1, 2]})
 
 
 def bomb(make: MakeCandidate) -> Candidate:
@@ -121,7 +126,7 @@ def packed(values: list[float], dtype: str = "float32") -> PackedArray:
 
 BAD: dict[str, tuple[str, Callable[[MakeCandidate], Candidate | bytes]]] = {
     "truncated": ("payload", lambda make: encode(make(1))[:-40]),
-    "unknown schema": ("payload", lambda make: wrong_schema(make(1))),
+    "older schema": ("payload", lambda make: with_schema(make(1), 0)),
     "not a message": ("payload", lambda _: b"\xc1\xff hello"),
     "empty": ("payload", lambda _: b""),
     "an array for a map": ("payload", lambda _: msgspec.msgpack.encode([1, 2, 3])),
@@ -130,7 +135,6 @@ BAD: dict[str, tuple[str, Callable[[MakeCandidate], Candidate | bytes]]] = {
     "an endless id": ("id", lambda make: make(1, id="x" * 50_000)),
     "wrong hash": ("hash", lambda make: renamed(make(1), digest="0" * 16)),
     "foreign node in id": ("node", lambda make: make(1, node="n2")),
-    "wrong crop size": ("crop", lambda make: make(1, side_px=96)),
     "crop of other format": ("crop", lambda make: make(1, crop_format="png")),
     "unknown format": ("crop", lambda make: make(1, crop_format="gif")),
     "broken crop": ("crop", lambda make: with_crop(make(1), make(1).crop[:-300])),
@@ -193,15 +197,55 @@ def test_a_bad_candidate_does_not_hold_up_its_batch(plant: Plant, make_candidate
     assert (report.lines["strip"].new, report.lines["strip"].again, report.lines["strip"].refused) == (1, 1, 2)
 
 
-def test_a_candidate_of_an_unknown_line_is_refused(plant: Plant, make_candidate: MakeCandidate) -> None:
-    candidate = make_candidate(1)
-    plant.send(candidate, topic="winnow/v1/mill/n1/cand/other")
+CURABLE: dict[str, tuple[str, Callable[[MakeCandidate], Candidate | bytes]]] = {
+    "newer schema": ("payload", lambda make: with_schema(make(1), 99)),
+    "newer schema of other fields": ("payload", lambda make: of_a_later_version(make(1))),
+    "wrong crop size": ("crop", lambda make: make(1, side_px=96)),
+    "other geometry": ("crop", lambda make: make(1, side_px=96, inside=(64, 64))),
+}
 
-    plant.step()
+
+@pytest.mark.parametrize("fault", CURABLE)
+def test_what_the_centre_can_cure_is_counted_and_told_but_stays_with_the_node(
+    plant: Plant, make_candidate: MakeCandidate, fault: str
+) -> None:
+    kind, make_odd = CURABLE[fault]
+    plant.send(make_odd(make_candidate))
+
+    report = plant.step()
+
+    assert plant.answers() == ([], {})
+    assert plant.pool.ids("strip", state=None) == []
+    assert [refusal.kind for refusal in report.refusals] == [kind]
+    assert plant.pool.counters("strip")[f"refused_{kind}"] == 1
+
+
+def test_an_embedding_of_another_width_than_its_space_is_refused(plant: Plant, make_candidate: MakeCandidate) -> None:
+    """Selection reads all embeddings of a space at once: one odd one ended every round."""
+    good = [make_candidate(number) for number in (1, 2)]
+    odd = [make_candidate(number, embedding=packed([1.0, 0.0])) for number in (3, 4)]
+
+    for batch in ((good[0], odd[0]), (odd[1], good[1])):
+        plant.send(*batch)
+        plant.step()
 
     acked, nacked = plant.answers()
-    assert acked == []
-    assert nacked == {candidate.id: 'line "other": not a line of site mill; known lines are strip'}
+    assert acked == [candidate.id for candidate in good]
+    assert list(nacked) == [candidate.id for candidate in odd]
+    assert f"embedding of 2 numbers, those of space {'a' * 12} have 8" in nacked[odd[0].id]
+    assert plant.pool.counters("strip")["refused_embedding"] == 2
+    assert plant.pool.embeddings(plant.pool.ids("strip", space="a" * 64), "a" * 64).shape == (2, 8)
+
+
+def test_a_candidate_of_an_unknown_line_stays_with_its_node(plant: Plant, make_candidate: MakeCandidate) -> None:
+    plant.send(make_candidate(1), topic="winnow/v1/mill/n1/cand/other")
+
+    report = plant.step()
+
+    assert plant.answers() == ([], {})
+    assert [refusal.reason for refusal in report.refusals] == [
+        'line "other": not a line of site mill; known lines are strip'
+    ]
     assert plant.pool.ids("other", state=None) == []
     assert plant.pool.counters(NO_LINE)["refused_line"] == 1
 

@@ -82,7 +82,7 @@ def test_ids_are_listed_by_state_reason_and_space(pool: Pool, fill: Fill) -> Non
     pool.hand_over("strip", 0, [Pick(novel[0], "train", {})])
 
     assert pool.ids("strip") == [*novel[1:], *floor]
-    assert pool.ids("strip", state=None, newest_first=True) == [*floor[::-1], *novel[::-1]]
+    assert pool.ids("strip", state=None) == [*novel, *floor]
     assert pool.ids("strip", reason="floor") == floor
     assert pool.ids("strip", state="handed") == novel[:1]
     assert pool.ids("strip", space=SPACE) == novel[1:]

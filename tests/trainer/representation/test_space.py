@@ -133,9 +133,7 @@ def test_the_effective_rank_counts_directions() -> None:
 
 
 def record(graph: bytes) -> SpaceRecord:
-    return SpaceRecord(
-        id=sha256_hex(graph), dim=16, channels=1, patch_px=32, seed=4, patches=30, settings=SETTINGS, tau=0.4
-    )
+    return SpaceRecord(id=sha256_hex(graph), dim=16, channels=1, patch_px=32, seed=4, patches=30, settings=SETTINGS)
 
 
 def test_a_space_comes_back_from_disk(tmp_path: Path) -> None:
