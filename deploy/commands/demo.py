@@ -96,8 +96,8 @@ def _prepare(out: Path) -> BinaryIO:
 def _write(record: Record, out: Path, profile: profiles.Profile, seconds: Any) -> dict[str, Any]:
     """Draw the pictures, write the summary and the report."""
     # matplotlib takes its time to load: the rounds need not wait for it.
-    from deploy.demo.curves import draw_all  # noqa: PLC0415  # heavy, and only needed here
-    from deploy.demo.report import read_drawn, write_report  # noqa: PLC0415  # imports the one above
+    from deploy.demo.curves import draw_all  # heavy, and only needed here
+    from deploy.demo.report import read_drawn, write_report  # imports the one above
 
     pictures = draw_all(record, profiles.class_names())
     for name, picture in pictures.items():

@@ -22,10 +22,10 @@ app = typer.Typer(
 @app.command("arms")
 def arms(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
     """Train two rivals on labels by lot for each round told on standard input, and measure all three arms."""
-    from trainer.experiment.arms import Arms  # noqa: PLC0415  # torch only when asked
-    from trainer.paths import load, pick_line  # noqa: PLC0415
-    from trainer.pool.pool import Pool  # noqa: PLC0415
-    from trainer.rounds.workbench import Workbench  # noqa: PLC0415
+    from trainer.experiment.arms import Arms  # torch only when asked
+    from trainer.paths import load, pick_line
+    from trainer.pool.pool import Pool
+    from trainer.rounds.workbench import Workbench
 
     _, lines, paths = load(site)
     chosen = pick_line(lines, line)
@@ -43,9 +43,9 @@ def map_(
     as_json: AsJson = False,
 ) -> None:
     """Draw the pool with each round's batch marked, and the last batch with the reasons for each patch."""
-    from trainer.experiment.picture import draw_pictures  # noqa: PLC0415  # matplotlib and UMAP only when asked
-    from trainer.paths import load, pick_line  # noqa: PLC0415
-    from trainer.pool.pool import Pool  # noqa: PLC0415
+    from trainer.experiment.picture import draw_pictures  # matplotlib and UMAP only when asked
+    from trainer.paths import load, pick_line
+    from trainer.pool.pool import Pool
 
     _, lines, paths = load(site)
     chosen = pick_line(lines, line)

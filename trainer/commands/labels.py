@@ -17,10 +17,10 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the h
 @app.command("export")
 def export(site: SiteToml, directory: Folder, *, line: Line = None, as_json: AsJson = False) -> None:
     """Write what is handed over: crops, the newest model's pre-labels, labels.json. Paint masks/ID.png and import."""
-    from trainer.labelling.folder import export_folder  # noqa: PLC0415  # the database only when asked
-    from trainer.labelling.prelabel import newest_prelabel  # noqa: PLC0415  # torch only where there is a run
-    from trainer.paths import load, pick_line  # noqa: PLC0415
-    from trainer.pool.pool import Pool  # noqa: PLC0415
+    from trainer.labelling.folder import export_folder  # the database only when asked
+    from trainer.labelling.prelabel import newest_prelabel  # torch only where there is a run
+    from trainer.paths import load, pick_line
+    from trainer.pool.pool import Pool
 
     console = Console(as_json=as_json)
     _, lines, paths = load(site)
@@ -43,9 +43,9 @@ def import_(
     site: SiteToml, directory: Folder, *, line: Line = None, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
     """Take painted masks into the pool: all of them, or none when one has a fault."""
-    from trainer.labelling.folder import import_folder  # noqa: PLC0415  # the database only when asked
-    from trainer.paths import load, pick_line  # noqa: PLC0415
-    from trainer.pool.pool import Pool  # noqa: PLC0415
+    from trainer.labelling.folder import import_folder  # the database only when asked
+    from trainer.paths import load, pick_line
+    from trainer.pool.pool import Pool
 
     console = Console(as_json=as_json)
     _, lines, paths = load(site)
@@ -70,9 +70,9 @@ def seed(
     site: SiteToml, directory: Folder, *, line: Line = None, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
     """Start a line from labelled images: DIR/images and DIR/masks with the same names."""
-    from trainer.labelling.seed import seed_folder  # noqa: PLC0415  # the database only when asked
-    from trainer.paths import load, pick_line  # noqa: PLC0415
-    from trainer.pool.pool import Pool  # noqa: PLC0415
+    from trainer.labelling.seed import seed_folder  # the database only when asked
+    from trainer.paths import load, pick_line
+    from trainer.pool.pool import Pool
 
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; expected images/ and masks/ in it")

@@ -28,10 +28,10 @@ def select(
     site: SiteToml, *, line: Line = None, dry_run: OnlyShow = False, explain: Explain = False, as_json: AsJson = False
 ) -> None:
     """Choose the next batch and hand it over to be labelled; waits until the pool is large enough."""
-    from trainer.pool.pool import Pick  # noqa: PLC0415  # the database and torch only when asked
-    from trainer.rounds.machine import Stage  # noqa: PLC0415
-    from trainer.rounds.selecting import select as choose  # noqa: PLC0415
-    from trainer.rounds.session import working  # noqa: PLC0415
+    from trainer.pool.pool import Pick  # the database and torch only when asked
+    from trainer.rounds.machine import Stage
+    from trainer.rounds.selecting import select as choose
+    from trainer.rounds.session import working
 
     with working(site, line, Console(as_json=as_json)) as bench:
         if dry_run:
@@ -50,8 +50,8 @@ def select(
 @app.command("train")
 def train(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
     """Train on the labels that came back, and judge the run on the reference set."""
-    from trainer.rounds.machine import Stage  # noqa: PLC0415  # torch only when asked
-    from trainer.rounds.session import working  # noqa: PLC0415
+    from trainer.rounds.machine import Stage  # torch only when asked
+    from trainer.rounds.session import working
 
     with working(site, line, Console(as_json=as_json)) as bench:
         _perform(bench, (Stage.LABEL, Stage.TRAIN, Stage.GATE), what="labels to train on")
@@ -60,8 +60,8 @@ def train(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None
 @app.command("export")
 def export(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
     """Export the run that passed the gate and publish its release."""
-    from trainer.rounds.machine import Stage  # noqa: PLC0415  # torch only when asked
-    from trainer.rounds.session import working  # noqa: PLC0415
+    from trainer.rounds.machine import Stage  # torch only when asked
+    from trainer.rounds.session import working
 
     with working(site, line, Console(as_json=as_json)) as bench:
         _perform(bench, (Stage.RELEASE,), what="a run that passed the gate")
@@ -70,9 +70,9 @@ def export(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> Non
 @app.command("round")
 def hold(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
     """Hold one round, or what is left of the one that is under way."""
-    from trainer.rounds.machine import Stage  # noqa: PLC0415  # torch only when asked
-    from trainer.rounds.session import working  # noqa: PLC0415
-    from trainer.rounds.worker import begin_next, current_round, hold_round  # noqa: PLC0415
+    from trainer.rounds.machine import Stage  # torch only when asked
+    from trainer.rounds.session import working
+    from trainer.rounds.worker import begin_next, current_round, hold_round
 
     with working(site, line, Console(as_json=as_json)) as bench:
         round_ = current_round(bench)
@@ -81,8 +81,8 @@ def hold(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
 
 def _perform(bench: "Workbench", stages: "Collection[Stage]", *, what: str) -> None:
     """Perform stages as long as they are among those asked for; refuse when none of them is due."""
-    from trainer.rounds.machine import Stage  # noqa: PLC0415  # torch only when asked
-    from trainer.rounds.worker import begin_next, current_round, perform  # noqa: PLC0415
+    from trainer.rounds.machine import Stage  # torch only when asked
+    from trainer.rounds.worker import begin_next, current_round, perform
 
     round_ = current_round(bench)
     if round_.stage not in stages:
@@ -97,8 +97,8 @@ def _perform(bench: "Workbench", stages: "Collection[Stage]", *, what: str) -> N
 
 def _upcoming(bench: "Workbench") -> "Round":
     """Return the round whose selection is next."""
-    from trainer.rounds.machine import Stage, upcoming  # noqa: PLC0415  # torch only when asked
-    from trainer.rounds.worker import current_round  # noqa: PLC0415
+    from trainer.rounds.machine import Stage, upcoming  # torch only when asked
+    from trainer.rounds.worker import current_round
 
     round_ = current_round(bench)
     if round_.stage is Stage.SPACE:

@@ -17,7 +17,7 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Take candidates in, serve releases over HTTP, and hold rounds where asked; ends at Ctrl-C or SIGTERM."""
-    from trainer.service import serve as run  # noqa: PLC0415  # the database and the web server only when asked
+    from trainer.service import serve as run  # the database and the web server only when asked
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -9,9 +9,9 @@ _NUMBERS = ("pool", "handed", "labelled", "train", "reference", "seed", "receive
 
 def status(site: SiteToml, *, as_json: AsJson = False) -> None:
     """Say what the pool holds, what is labelled, where the rounds stand, and what is newest."""
-    from trainer.paths import load  # noqa: PLC0415  # the database only when asked
-    from trainer.pool.pool import Pool  # noqa: PLC0415
-    from trainer.standing import standing  # noqa: PLC0415
+    from trainer.paths import load  # the database only when asked
+    from trainer.pool.pool import Pool
+    from trainer.standing import standing
 
     _, lines, paths = load(site)
     if not paths.pool.exists():

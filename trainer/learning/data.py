@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.labelling.masks import IGNORE
 from trainer.learning.compact import STRIDE, Window
-from trainer.learning.metrics import IGNORE
 
 #: Contrast is varied by this share, brightness by this many grey levels: defects differ by both, so only a little.
 CONTRAST: Final = 0.1

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shared.errors import InputError
-from trainer.learning.metrics import IGNORE
+from trainer.labelling.masks import IGNORE
 
 #: How much more a rare class may weigh than the most frequent one; above it, single pixels lead training astray.
 MOST: Final = 20.0

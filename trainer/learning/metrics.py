@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import StateError
-
-IGNORE = 255
+from trainer.labelling.masks import IGNORE
 
 Confusion: TypeAlias = NDArray[np.int64]
 

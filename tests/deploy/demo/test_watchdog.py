@@ -11,13 +11,13 @@ from deploy.demo.watchdog import end, follow
 from shared.clock import SystemClock
 
 DEMO = """
-import subprocess, sys, time
+import signal, subprocess, sys
 from deploy.demo.watchdog import Watchdog
 child = subprocess.Popen(["sleep", "600"], start_new_session=True)
 watchdog = Watchdog()
 watchdog.watch(child.pid)
 print(child.pid, flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 
