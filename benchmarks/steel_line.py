@@ -16,13 +16,13 @@ import platform
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # read when numpy is first imported
 
 import numpy as np  # noqa: E402
 
+from shared.processor import processor_name  # noqa: E402
 from shared.steel_line import SteelLine  # noqa: E402
 
 VIEWS = ((256, 0.5), (512, 1.0), (1024, 1.0))
@@ -64,16 +64,6 @@ def measure(side_px: int, scale: float, frames: int) -> Row:
     return Row(side_px, scale, first_ms, frames_per_s(line, range(frames)), frames_per_s(line, far))
 
 
-def processor() -> str:
-    """Name the processor, as far as the system tells."""
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main() -> int:
     """Measure, print, and check if asked to."""
     parser = argparse.ArgumentParser(description="frames per second of the simulated steel line")
@@ -81,7 +71,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 naming each missed target")
     parser.add_argument("--frames", type=int, default=60, help="frames per repeat")
     options = parser.parse_args()
-    machine = {"processor": processor(), "python": platform.python_version(), "numpy": np.__version__}
+    machine = {"processor": processor_name(), "python": platform.python_version(), "numpy": np.__version__}
     rows = [measure(side_px, scale, options.frames) for side_px, scale in VIEWS]
     missed = [
         f"{row.side_px} px: {rate:.1f} frames/s {how}, the target is {TARGETS_PER_S[row.side_px]:.0f}"

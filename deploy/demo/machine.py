@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from deploy.demo.profile import cores
+from shared.processor import processor_name, usable_cores
 
 _PACKAGES: Final = (
     "winnow",
@@ -23,8 +23,8 @@ _KIB: Final = 1024
 def machine_facts() -> dict[str, str]:
     """Describe the machine in words."""
     return {
-        "processor": _processor(),
-        "cores used": str(cores()),
+        "processor": processor_name(),
+        "cores used": str(usable_cores()),
         "memory": f"{_memory_total() / 2**30:.1f} GiB" if _memory_total() else "unknown",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -71,15 +71,6 @@ def _held(folder: Path) -> int:
             if line.startswith(key):
                 return int(line.split()[1]) * _KIB
     return 0
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _memory_total() -> int:

@@ -4,7 +4,6 @@ Small tiles, a small encoder and short trainings, so that a whole campaign of ro
 cores. The files are ordinary ones; `load_site` and `load_agent` read them like any other.
 """
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -201,11 +200,6 @@ port = {broker_port}
 provider = "cpu"
 threads = 1
 """
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def class_names() -> tuple[str, ...]:

@@ -79,6 +79,25 @@ def plot(
     Console(as_json=as_json).event("plot", f"{to}: the curves of {found[0].name}", path=str(to))
 
 
+@app.command("publish")
+def publish(
+    outs: Annotated[list[Path], typer.Argument(metavar="OUT...", help="The --out of experiment runs.")],
+    *,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where committed results lie.")] = Path(
+        "benchmarks/results"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Write finished studies as results to commit: the report, the recipe, a figure for each row of the papers."""
+    from trainer.experiment.publishing import publish as write_result
+    from trainer.experiment.record import study_folders
+
+    console = Console(as_json=as_json)
+    for folder in [folder for out in outs for folder in study_folders(out)]:
+        path = write_result(folder, to)
+        console.event("result", f"{path}: the result of {folder.name}", study=folder.name, path=str(path))
+
+
 @app.command("methods")
 def methods(
     *,
@@ -88,13 +107,21 @@ def methods(
     as_json: AsJson = False,
 ) -> None:
     """List every method of the papers: what selects it, and what the newest result says beside the paper."""
-    from trainer.experiment.methods import standings
+    from trainer.experiment.methods import PENDING_GPU, standings
 
     rows = [
-        (found.method.id, found.method.name, found.method.command, found.result, found.figure, found.method.paper)
+        (
+            found.method.id,
+            found.method.name,
+            found.method.command,
+            found.result,
+            found.figure,
+            found.method.paper,
+            PENDING_GPU if found.pending_gpu else None,
+        )
         for found in standings(results)
     ]
-    Console(as_json=as_json).table("Methods", ["id", "name", "command", "result", "figure", "paper"], rows)
+    Console(as_json=as_json).table("Methods", ["id", "name", "command", "result", "figure", "paper", "pending"], rows)
 
 
 @app.command("arms")

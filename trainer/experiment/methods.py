@@ -1,13 +1,13 @@
 """Every method of the papers: how it is selected here, and what the newest committed result says of it.
 
 A result is a JSON file that names its ``rows``; its ``figure`` is what is shown beside the paper's own number, or its
-``figures`` by row. The newest by its ``date`` counts.
+``figures`` by row. The newest by its ``date`` counts, one of full size before one whose name says ``-cpu``.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,8 @@ _LIMIT: Final = 64 << 20
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 NOT_YET: Final = "not yet run"
 PENDING_GPU: Final = "pending-gpu"
+#: In the name of a result: it is of a size that a CPU can bear.
+SCALED_DOWN: Final = "-cpu-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Standing:
     #: The newest result that names the row; None where there is none.
     result: str | None
     figure: str
+    #: The full size has not been run and waits for a GPU; what is scaled down may have a result.
+    pending_gpu: bool
 
 
 def _recipe(key: str, value: str) -> str:
@@ -159,7 +163,7 @@ IDS: Final = tuple(method.id for method in METHODS)
 
 def standings(results: Path) -> list[Standing]:
     """Say where every row stands by the results in a folder; a folder that is not there holds none."""
-    newest: dict[str, tuple[str, str, str]] = {}
+    newest: dict[str, _Entry] = {}
     for path in sorted(results.glob("*.json")) if results.is_dir() else ():
         found = _read(path)
         rows = found.get("rows") if isinstance(found, dict) else None
@@ -170,15 +174,27 @@ def standings(results: Path) -> list[Standing]:
         figures = found.get("figures")
         for row in rows:
             own = figures.get(row) if isinstance(figures, dict) else None
-            entry = (date, path.name, str(own or found.get("figure") or "see the file"))
+            entry = _Entry(
+                SCALED_DOWN not in path.stem, date, path.name, str(own or found.get("figure") or "see the file")
+            )
             newest[row] = max(newest.get(row, entry), entry)
     return [_standing(method, newest.get(method.id)) for method in METHODS]
 
 
-def _standing(method: Method, newest: tuple[str, str, str] | None) -> Standing:
+class _Entry(NamedTuple):
+    """What a result says of a row, in the order in which results count."""
+
+    full_size: bool
+    date: str
+    name: str
+    figure: str
+
+
+def _standing(method: Method, newest: _Entry | None) -> Standing:
+    pending = method.full_size and not (newest and newest.full_size)
     if newest is None:
-        return Standing(method, None, PENDING_GPU if method.full_size else NOT_YET)
-    return Standing(method, newest[1], newest[2])
+        return Standing(method, None, NOT_YET, pending)
+    return Standing(method, newest.name, newest.figure, pending)
 
 
 def _read(path: Path) -> Any:

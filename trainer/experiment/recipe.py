@@ -4,16 +4,18 @@ Everything that changes a number stands in it, and its hash names it: results of
 The title, the rows it stands for and the seeds may change: they change no result that is there.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta
 
-from shared.config import Count, LearningTable, Name, Positive, SelectionTable, Share, SpaceTable, Table
+from shared.config import LearningTable, SelectionTable, SpaceTable
 from shared.contradictions import selection_contradictions
 from shared.errors import ConfigError
 from shared.identity import sha256_hex
+from shared.kinds import Count, Name, Positive, Share, Table
 from shared.tables import Check, read_tables, refuse
 from trainer.acquisition.build import Aggregation, CommitteeMeasure, Measure
 from trainer.experiment.cutting import ScheduleTable, UnitTable
@@ -103,8 +105,8 @@ class Recipe(Table, frozen=True, kw_only=True):
     """One study."""
 
     title: str
-    #: Rows of the methods table that it stands for.
-    rows: tuple[str, ...] = ()
+    #: Rows of the methods table that it stands for; as a table, with the arms that speak for each, none for all.
+    rows: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
     data: DataTable
     unit: UnitTable = UnitTable()
     space: SpaceSource
@@ -126,6 +128,11 @@ class Recipe(Table, frozen=True, kw_only=True):
         if any(arm.strategy == "random" for arm in self.arm):
             return self.arm
         return (Arm(name="random", strategy="random"), *self.arm)
+
+    def speakers(self, row: str) -> tuple[str, ...]:
+        """Name the arms that speak for a row."""
+        chosen = self.rows.get(row, ()) if isinstance(self.rows, dict) else ()
+        return chosen or tuple(arm.name for arm in self.arms)
 
     def named(self, name: str) -> Arm:
         """Return the arm of this name; the ceiling and the start set go by the recipe's own settings."""
@@ -168,6 +175,12 @@ def load_recipe(path: Path) -> Recipe:
             problems += error.problems
     if len(set(recipe.seeds)) < len(recipe.seeds) or not recipe.seeds:
         problems.append(f"seeds: {list(recipe.seeds)}; expected different ones, at least one")
+    names = {arm.name for arm in recipe.arms}
+    problems += [
+        f"rows.{row}: no arm is named {', '.join(sorted(unknown))}; arms are {', '.join(sorted(names))}"
+        for row in recipe.rows
+        if (unknown := {*recipe.speakers(row)} - names)
+    ]
     if recipe.start == "kdpp" and recipe.space.source == "task":
         problems.append(
             'start "kdpp" with space.source "task": that encoder learns from the start set; name another source'
@@ -207,7 +220,7 @@ def _check_learning(learning: StudyLearning) -> None:
         raise ConfigError("learning.warm_start is true; a study learns from scratch each round, leave it away")
 
 
-def _check_rows(rows: tuple[str, ...]) -> None:
+def _check_rows(rows: Iterable[str]) -> None:
     if unknown := [row for row in rows if row not in IDS]:
         raise ConfigError(f"rows: {', '.join(unknown)} not known; known are {', '.join(IDS)}")
 

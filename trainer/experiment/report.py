@@ -111,7 +111,7 @@ def build_report(folder: Path) -> StudyReport:
     return StudyReport(
         name=study.name,
         title=study.recipe.title,
-        rows=study.recipe.rows,
+        rows=tuple(study.recipe.rows),
         date=dt.datetime.fromtimestamp(SystemClock().now(), dt.UTC).date().isoformat(),
         measure=study.measure,
         split=study.split,

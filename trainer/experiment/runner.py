@@ -15,6 +15,7 @@ import torch
 from shared.clock import SystemClock
 from shared.console import Console
 from shared.errors import ConfigError, StateError
+from shared.processor import processor_name, usable_cores
 from trainer.experiment.page import write_report
 from trainer.experiment.recipe import load_recipe
 from trainer.experiment.study import Study
@@ -60,8 +61,9 @@ def read_seeds(text: str) -> tuple[int, ...]:
 
 
 def machine() -> str:
-    """Name what a number came from: the kind of machine and the versions that compute."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    """Name what a number came from: the device and the versions that compute."""
+    cpu = f"{processor_name()}, {usable_cores()} cores"
+    device = f"{torch.cuda.get_device_name()}, {cpu}" if torch.cuda.is_available() else cpu
     return f"{platform.system()} {device}, python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
 
 

@@ -1,12 +1,14 @@
 """A tiny set of light and dark boxes on grey, and a recipe for it that trains in a blink."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from shared.images import encode_image
+from trainer.experiment.record import Picks, RoundRecord, write_rounds
 
 RECIPE: Final = """
 title = "tiny boxes"
@@ -81,3 +83,20 @@ def write_recipe(folder: Path, text: str = RECIPE, *, name: str = "boxes") -> Pa
     path = folder / f"{name}.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def write_rounds_of(study: Path, seed: int, arm: str, values: Sequence[float], *, near: float = 0.0) -> None:
+    """Write rounds of ten labels each as if they had been held."""
+    records = [
+        RoundRecord(
+            round=number,
+            labels=10 * (number + 1),
+            pixels=0,
+            split="test",
+            value=value,
+            per_class=(value, None, value / 2),
+            picks=Picks(units=(number,), strategy=arm, seconds=float(number), near_duplicates=near),
+        )
+        for number, value in enumerate(values)
+    ]
+    write_rounds(study / f"seed-{seed}" / f"{arm}.jsonl", records)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InputError
-from trainer.experiment.methods import IDS, NOT_YET, PENDING_GPU, Standing, standings
+from trainer.experiment.methods import IDS, NOT_YET, Standing, standings
 
 ROWS = [
     f"{paper}{row}"
@@ -29,9 +29,18 @@ def test_every_row_of_the_papers_is_listed_once() -> None:
 
 
 def test_without_results_a_row_says_what_it_waits_for(tmp_path: Path) -> None:
-    assert {found.figure for found in standings(tmp_path / "nowhere")} == {NOT_YET, PENDING_GPU}
-    assert row(tmp_path, "A5").figure == NOT_YET
-    assert row(tmp_path, "A9").figure == PENDING_GPU
+    assert {found.figure for found in standings(tmp_path / "nowhere")} == {NOT_YET}
+    assert not row(tmp_path, "A5").pending_gpu
+    assert row(tmp_path, "A9").pending_gpu
+
+
+def test_what_was_scaled_down_is_shown_until_the_full_size_has_run(tmp_path: Path) -> None:
+    write(tmp_path, "meal-cpu-2026-02-01.json", {"rows": ["B6"], "figure": "small"})
+    assert (row(tmp_path, "B6").figure, row(tmp_path, "B6").pending_gpu) == ("small", True)
+
+    write(tmp_path, "meal-2026-01-01.json", {"rows": ["B6"], "figure": "full"})
+
+    assert (row(tmp_path, "B6").figure, row(tmp_path, "B6").pending_gpu) == ("full", False)
 
 
 def test_the_newest_result_that_names_a_row_is_shown(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Reports: the numbers against a calculation by hand."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,39 +8,20 @@ import pytest
 
 from deploy.cli import main
 from shared.errors import InputError
-from tests.trainer.experiment.studies import RECIPE, write_recipe
+from tests.trainer.experiment.studies import RECIPE, write_recipe, write_rounds_of
 from trainer.experiment.curve_plot import draw_curves
 from trainer.experiment.page import markdown
 from trainer.experiment.recipe import load_recipe
 from trainer.experiment.record import (
     STUDY_NAME,
-    Picks,
-    RoundRecord,
     StudyRecord,
     open_study,
     read_study,
     study_folders,
-    write_rounds,
 )
 from trainer.experiment.report import Spread, build_report
 
 SIGNATURE = b"\x89PNG"
-
-
-def write_arm(study: Path, seed: int, arm: str, values: Sequence[float], *, near: float = 0.0) -> None:
-    records = [
-        RoundRecord(
-            round=number,
-            labels=10 * (number + 1),
-            pixels=0,
-            split="test",
-            value=value,
-            per_class=(value, None, value / 2),
-            picks=Picks(units=(number,), strategy=arm, seconds=float(number), near_duplicates=near),
-        )
-        for number, value in enumerate(values)
-    ]
-    write_rounds(study / f"seed-{seed}" / f"{arm}.jsonl", records)
 
 
 @pytest.fixture
@@ -63,10 +43,10 @@ def study(tmp_path: Path) -> Path:
         ),
     )
     for seed, offset in ((0, 0.0), (1, 0.2)):
-        write_arm(folder, seed, "random", [0.2 + offset, 0.3 + offset, 0.4 + offset])
-        write_arm(folder, seed, "top", [0.2 + offset, 0.4 + offset, 0.7 + offset], near=0.5)
-        write_arm(folder, seed, "ceiling", [0.8])
-    write_arm(folder, 0, "kdpp", [0.2])
+        write_rounds_of(folder, seed, "random", [0.2 + offset, 0.3 + offset, 0.4 + offset])
+        write_rounds_of(folder, seed, "top", [0.2 + offset, 0.4 + offset, 0.7 + offset], near=0.5)
+        write_rounds_of(folder, seed, "ceiling", [0.8])
+    write_rounds_of(folder, 0, "kdpp", [0.2])
     return folder
 
 
@@ -83,7 +63,7 @@ def test_the_curves_are_means_with_their_spread(study: Path) -> None:
 def whole(study: Path) -> Path:
     """The study with kdpp held to its end."""
     for seed in (0, 1):
-        write_arm(study, seed, "kdpp", [0.2, 0.6, 0.3])
+        write_rounds_of(study, seed, "kdpp", [0.2, 0.6, 0.3])
     return study
 
 
@@ -108,7 +88,7 @@ def test_areas_and_labels_follow_by_hand(whole: Path) -> None:
 
 def test_a_worse_first_round_earns_no_normalised_area(whole: Path) -> None:
     """What chance began with is 0, for every arm."""
-    write_arm(whole, 0, "top", [0.1, 0.4, 0.7])
+    write_rounds_of(whole, 0, "top", [0.1, 0.4, 0.7])
 
     top = build_report(whole).arms[1]
 
@@ -118,7 +98,7 @@ def test_a_worse_first_round_earns_no_normalised_area(whole: Path) -> None:
 
 
 def test_an_arm_that_is_behind_shortens_every_area_and_is_named(study: Path) -> None:
-    write_arm(study, 0, "kdpp", [0.2, 0.5])
+    write_rounds_of(study, 0, "kdpp", [0.2, 0.5])
 
     report = build_report(study)
 
@@ -137,7 +117,7 @@ def test_another_model_is_not_held_against_one_that_learned_alone(whole: Path) -
     record = msgspec.structs.replace(read_study(whole), recipe=recipe)
     (whole / STUDY_NAME).write_bytes(msgspec.json.encode(record))
     for seed in (0, 1):
-        write_arm(whole, seed, "dpe", [0.3, 0.6, 0.7])
+        write_rounds_of(whole, seed, "dpe", [0.3, 0.6, 0.7])
 
     _, top, dpe = build_report(whole).arms
 
@@ -156,7 +136,7 @@ def test_labels_are_saved_at_the_lower_of_two_ends(whole: Path) -> None:
 
 def test_one_lucky_round_saves_nothing(whole: Path) -> None:
     for seed, offset in ((0, 0.0), (1, 0.2)):
-        write_arm(whole, seed, "kdpp", [0.2 + offset, 0.6 + offset, 0.2 + offset])
+        write_rounds_of(whole, seed, "kdpp", [0.2 + offset, 0.6 + offset, 0.2 + offset])
 
     kdpp = build_report(whole).arms[2]
 
@@ -178,7 +158,7 @@ def test_classes_duplicates_and_time_are_means_over_seeds(study: Path) -> None:
 
 
 def test_rounds_that_a_seed_has_not_held_stay_out(study: Path) -> None:
-    write_arm(study, 1, "top", [0.4, 0.6])
+    write_rounds_of(study, 1, "top", [0.4, 0.6])
 
     top = build_report(study).arms[1]
 

@@ -1,0 +1,81 @@
+"""A published result speaks for its rows; a study that is not finished is not published."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from deploy.cli import main
+from shared.errors import StateError
+from tests.trainer.experiment.studies import RECIPE, write_recipe, write_rounds_of
+from trainer.experiment.methods import standings
+from trainer.experiment.publishing import publish
+from trainer.experiment.recipe import load_recipe
+from trainer.experiment.record import StudyRecord, open_study
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two seeds of three arms and a ceiling of 0.8; kdpp alone speaks for A5, all arms for B3."""
+    text = RECIPE.replace('rows = ["A5", "B3"]', 'rows = { A5 = ["kdpp"], B3 = [] }')
+    recipe = load_recipe(write_recipe(tmp_path, text))
+    folder = tmp_path / "out" / "boxes"
+    record = StudyRecord(
+        name="boxes",
+        recipe=recipe,
+        recipe_hash=recipe.hash,
+        data_hash="",
+        classes=("background", "light", "dark"),
+        measure="mIoU",
+        split="test",
+        split_kind="official",
+    )
+    open_study(folder, record)
+    for seed in (0, 1):
+        write_rounds_of(folder, seed, "random", [0.2, 0.4])
+        write_rounds_of(folder, seed, "top", [0.2, 0.3])
+        write_rounds_of(folder, seed, "kdpp", [0.2, 0.6])
+        write_rounds_of(folder, seed, "ceiling", [0.8])
+    return folder
+
+
+def test_a_published_result_speaks_for_its_rows_by_the_arms_that_they_name(study: Path, tmp_path: Path) -> None:
+    path = publish(study, tmp_path / "results")
+
+    told = {found.method.id: found for found in standings(tmp_path / "results")}
+    assert told["A5"].result == told["B3"].result == path.name
+    # Trapezoids: kdpp's curve lies 0.1 over random's on the mean, for both seeds.
+    assert told["A5"].figure == (
+        "mIoU at 20 labels, 2 seeds: random 0.400 ± 0.000, kdpp 0.600 ± 0.000, all labels 0.800 ± 0.000; "
+        "curve over random: kdpp +0.100 (+0.100 to +0.100)"
+    )
+    assert "top 0.300 ± 0.000" in told["B3"].figure
+    assert told["A6"].result is None
+
+
+def test_a_result_holds_what_it_takes_to_doubt_it(study: Path, tmp_path: Path) -> None:
+    found = json.loads(publish(study, tmp_path).read_text(encoding="utf-8"))
+
+    assert found["recipe"]["learning"]["steps"] == 4
+    assert found["report"]["recipe_hash"] == load_recipe(study.parent.parent / "boxes.toml").hash
+    assert [arm["seeds"] for arm in found["report"]["arms"]] == [[0, 1]] * 3
+
+
+def test_an_unfinished_study_is_not_published(study: Path, tmp_path: Path) -> None:
+    write_rounds_of(study, 1, "top", [0.2])
+
+    with pytest.raises(StateError, match=r"top not held to the end .* nothing was published"):
+        publish(study, tmp_path / "results")
+
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_command_writes_each_study_of_a_folder(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["experiment", "publish", str(study.parent), "--to", str(tmp_path / "results"), "--json"]) == 0
+
+    told = msgspec.json.decode(capsys.readouterr().out)
+    assert Path(told["path"]).is_file()
+    assert told["study"] == "boxes"

@@ -1,0 +1,66 @@
+"""A study's result as it is committed: its whole report, its recipe, and a figure for each row that it stands for.
+
+What is published is read by ``methods``; a study that is not finished says nothing of a row and is refused.
+"""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from shared.errors import StateError
+from shared.files import write_durably
+from trainer.experiment.recipe import Recipe
+from trainer.experiment.record import read_study
+from trainer.experiment.report import ArmReport, StudyReport, build_report, plus_minus
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """One study, finished: ``figure`` tells of all arms, ``figures`` by row of those that speak for it."""
+
+    rows: tuple[str, ...]
+    date: str
+    figure: str
+    figures: dict[str, str]
+    recipe: Recipe
+    report: StudyReport
+
+
+def publish(folder: Path, to: Path) -> Path:
+    """Write the result of a finished study as ``NAME-DATE.json``, and return where."""
+    report, recipe = build_report(folder), read_study(folder).recipe
+    if report.unfinished:
+        raise StateError(
+            f"{folder}: {', '.join(report.unfinished)} not held to the end for every seed; nothing was published, run the experiment again to go on"
+        )
+    result = Result(
+        rows=report.rows,
+        date=report.date,
+        figure=report.figure,
+        figures={row: figure_of(report, recipe.speakers(row)) for row in report.rows},
+        recipe=recipe,
+        report=report,
+    )
+    path = to / f"{report.name}-{report.date}.json"
+    write_durably(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    return path
+
+
+def figure_of(report: StudyReport, speakers: tuple[str, ...]) -> str:
+    """Tell the last values of some arms beside those of random choice and of all labels, and what they gained."""
+    arms = [arm for arm in report.arms if arm.name in speakers or arm.name == "random"]
+    ends = [f"{arm.name} {plus_minus(arm.curve[-1])}" for arm in arms]
+    if report.ceiling is not None:
+        ends.append(f"all labels {plus_minus(report.ceiling)}")
+    seeds = len(report.arms[0].seeds)
+    told = f"{report.measure} at {arms[0].labels[-1]} labels, {seeds} seed{'s' if seeds > 1 else ''}: {', '.join(ends)}"
+    gained = [_gain(arm) for arm in arms if arm.gain is not None]
+    return f"{told}; curve over random: {', '.join(gained)}" if gained else told
+
+
+def _gain(arm: ArmReport) -> str:
+    """Tell an area over random's as the mean difference of the curves, which no budget's length changes."""
+    assert arm.gain is not None
+    span = arm.labels[-1] - arm.labels[0]
+    mean, low, high = (value / span for value in (arm.gain.mean, arm.gain.low, arm.gain.high))
+    return f"{arm.name} {mean:+.3f} ({low:+.3f} to {high:+.3f})"
