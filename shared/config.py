@@ -8,33 +8,16 @@ go; paths are relative to the file that names them.
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from msgspec import Meta, Struct
+from msgspec import Meta, field
 from msgspec.structs import replace
 
 from shared.contradictions import selection_contradictions, unknown_places
 from shared.errors import ConfigError
 from shared.geometry import PatchGrid
+from shared.kinds import Colour, Count, Interval, Name, Port, Positive, Share, Table
+from shared.sources import CameraTable, SteelLineSource
 from shared.tables import read_tables, refuse
 from shared.ways import GreedySampler, Sampler, StrategyName, Weighting
-
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Positive = Annotated[float, Meta(gt=0.0, le=1e12)]
-Count = Annotated[int, Meta(ge=1, le=10_000_000)]
-#: In steps; 0 is never.
-Interval = Annotated[int, Meta(ge=0, le=10_000_000)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?$",
-        description="1 to 40 of a-z 0-9 _ -, beginning and ending with a letter or digit",
-    ),
-]
-Colour = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour as #rrggbb")]
-
-
-class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One table of a file: frozen, and a misspelt key is an error rather than a default."""
 
 
 class BrokerTable(Table, frozen=True):
@@ -128,7 +111,7 @@ class QuotaTable(Table, frozen=True):
     """How a batch is shared among groups: fixed places by name first, the rest in proportion to what each group weighs."""
 
     by: Literal["camera", "class"]
-    places: dict[str, Count] = {}
+    places: dict[str, Count] = field(default_factory=dict)
 
 
 class SelectionTable(Table, frozen=True):
@@ -206,7 +189,7 @@ class GateTable(Table, frozen=True):
     """The rules a run must pass: how far below the release in service it may fall on the reference set."""
 
     max_drop: Share = 0.05
-    class_floors: dict[str, float] = {}
+    class_floors: dict[str, float] = field(default_factory=dict)
 
 
 class RoundsTable(Table, frozen=True):
@@ -228,7 +211,7 @@ class SimulatorTable(Table, frozen=True):
     height_px: Count = 512
     width_px: Count = 512
     scale: Positive = 1.0
-    rates: dict[str, Share] = {}
+    rates: dict[str, Share] = field(default_factory=dict)
 
 
 class LineConfig(Table, frozen=True):
@@ -258,34 +241,6 @@ class LineConfig(Table, frozen=True):
     def class_names(self) -> tuple[str, ...]:
         """The class map in mask order."""
         return tuple(entry.name for entry in self.classes)
-
-
-class FolderSource(Table, frozen=True, tag_field="type", tag="folder"):
-    """Images that appear in a folder."""
-
-    path: str
-    pattern: str = "*"
-    loop: bool = False
-    poll_s: Positive = 0.5
-
-
-class SteelLineSource(Table, frozen=True, tag_field="type", tag="steel_line"):
-    """The simulated line as a camera; its sizes stand in the line's ``[simulator]`` table."""
-
-    first_frame: Annotated[int, Meta(ge=0)] = 0
-    last_frame: Annotated[int, Meta(ge=0)] | None = None
-
-
-Source = FolderSource | SteelLineSource
-
-
-class CameraTable(Table, frozen=True):
-    """One image source of a node, and the line it belongs to."""
-
-    name: Name
-    line: Name
-    source: Source
-    frames_per_s: Positive | None = None
 
 
 class SpoolTable(Table, frozen=True):

@@ -12,16 +12,14 @@ from msgspec import Struct
 
 from shared.config import (
     AgentConfig,
-    CameraTable,
     ClassTable,
-    FolderSource,
     LineConfig,
     SiteConfig,
-    SteelLineSource,
     load_agent,
     load_line,
     load_site,
 )
+from shared.sources import CameraTable, FolderSource, SteelLineSource
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FILES = {"site.toml": SiteConfig, "line.toml": LineConfig, "agent.toml": AgentConfig}
@@ -69,7 +67,7 @@ def test_every_key_stands_in_an_example(spelled: Path, name: str, kind: type[Str
     found = keys_of_file(tomllib.loads((spelled / name).read_text()))
 
     # What a user names (classes with floors, classes with rates, groups with places) is no key of ours.
-    named = ("gate.class_floors.", "simulator.rates.", "selection.quota.places.")
+    named = ("acquisition.class_weights.", "gate.class_floors.", "simulator.rates.", "selection.quota.places.")
     assert {key for key in found if not key.startswith(named)} == keys_of_struct(kind)
 
 

@@ -7,16 +7,15 @@ import pytest
 
 from shared.config import (
     AgentConfig,
-    FolderSource,
     LineConfig,
     SiteConfig,
-    SteelLineSource,
     load_agent,
     load_line,
     load_site,
     read_secret,
 )
 from shared.errors import ConfigError
+from shared.sources import FolderSource, SteelLineSource
 
 LINE = """
 line = "strip"

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from shared.config import Count, Table
 from shared.errors import ConfigError
+from shared.kinds import Count, Table
 from trainer.experiment.growth import Fixed, increments, named_growth
 from trainer.experiment.units import Parts, Squares, UnitRule, Whole
 

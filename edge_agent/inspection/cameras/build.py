@@ -7,8 +7,9 @@ from edge_agent.inspection.cameras.camera import Camera
 from edge_agent.inspection.cameras.folder import FolderCamera
 from edge_agent.inspection.cameras.steel_line import SteelLineCamera
 from shared.clock import Clock
-from shared.config import CameraTable, FolderSource, LineConfig, SteelLineSource
+from shared.config import LineConfig
 from shared.simulated import simulated_camera
+from shared.sources import CameraTable, FolderSource, SteelLineSource
 
 
 def build_camera(

@@ -17,10 +17,10 @@ from edge_agent.inspection.cameras.camera import BadFrame, Frame
 from edge_agent.inspection.cameras.pace import Pace
 from edge_agent.log import LOG
 from shared.clock import Clock
-from shared.config import FolderSource
 from shared.errors import ConfigError, InputError
 from shared.files import read_bounded
 from shared.images import decode_image
+from shared.sources import FolderSource
 
 #: Above any image that ``MAX_PIXELS`` lets through, uncompressed RGB.
 _MAX_FILE_BYTES: Final = 256 << 20

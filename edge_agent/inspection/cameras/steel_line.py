@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from edge_agent.inspection.cameras.camera import BadFrame, Frame
 from edge_agent.inspection.cameras.pace import Pace
 from shared.clock import Clock
-from shared.config import SteelLineSource
+from shared.sources import SteelLineSource
 from shared.steel_line import SteelLine
 
 

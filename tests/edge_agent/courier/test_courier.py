@@ -21,10 +21,11 @@ from edge_agent.paths import dial
 from shared import codec, topics
 from shared.bus import MemoryBroker, MemoryBus, Received
 from shared.clock import SystemClock
-from shared.config import AgentConfig, CameraTable, FolderSource
+from shared.config import AgentConfig
 from shared.fetcher import FolderFetcher
 from shared.identity import CandidateId
 from shared.messages import Ack, CameraState, Candidate, Heartbeat, LineReport, NodeState, Reported, WorkerState
+from shared.sources import CameraTable, FolderSource
 
 AGENT = AgentConfig(
     node="press-01",

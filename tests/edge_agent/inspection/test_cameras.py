@@ -12,9 +12,10 @@ from edge_agent.inspection.cameras.folder import FolderCamera
 from edge_agent.inspection.cameras.pace import Pace
 from edge_agent.inspection.cameras.steel_line import SteelLineCamera
 from shared.clock import ManualClock
-from shared.config import CameraTable, FolderSource, LineConfig, SimulatorTable, SteelLineSource
+from shared.config import LineConfig, SimulatorTable
 from shared.errors import ConfigError
 from shared.images import encode_image
+from shared.sources import CameraTable, FolderSource, SteelLineSource
 from shared.steel_line import DEFECTS, SteelLine
 
 

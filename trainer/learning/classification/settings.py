@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from shared.config import Count, Positive, Share, Table
+from shared.kinds import Count, Positive, Share, Table
 
 
 class ClassifierTable(Table, frozen=True):
