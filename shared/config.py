@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Self
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from shared.contradictions import selection_contradictions, unknown_places
+from shared.acquisition import LineAcquisitionTable
+from shared.contradictions import acquisition_contradictions, selection_contradictions, unknown_places
 from shared.errors import ConfigError
 from shared.geometry import PatchGrid
 from shared.kinds import Colour, Count, Interval, Name, Port, Positive, Share, Table
@@ -224,6 +225,7 @@ class LineConfig(Table, frozen=True):
     filter: FilterTable = FilterTable()
     crop: CropTable = CropTable()
     pool: PoolTable = PoolTable()
+    acquisition: LineAcquisitionTable = LineAcquisitionTable()
     selection: SelectionTable = SelectionTable()
     labelling: LabellingTable = LabellingTable()
     space: SpaceTable = SpaceTable()
@@ -298,7 +300,7 @@ def load_line(path: Path) -> LineConfig:
         problems.append(
             f'space.recipe is "colour" but geometry.channels is {line.geometry.channels}; it takes 3: use "grey" or "auto"'
         )
-    problems += selection_contradictions(line.selection) + unknown_places(line)
+    problems += acquisition_contradictions(line) + selection_contradictions(line.selection) + unknown_places(line)
     refuse(path, problems)
     return line
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final, get_args
 
-from shared.ways import GreedySampler, Sampler
+from shared.ways import CommitteeMeasure, GreedySampler, Sampler
 
 if TYPE_CHECKING:
     from shared.config import LineConfig, SelectionTable
@@ -12,6 +12,41 @@ _SAMPLERS: Final = {
     "kdpp": ("auto", *get_args(Sampler)),
     "greedy": ("auto", *get_args(GreedySampler)),
 }
+
+#: Why a node's task graph cannot compute what these ask for.
+_STEP: Final = "its step needs a gradient"
+_DRAWS: Final = "its members are random draws"
+
+
+def acquisition_contradictions(line: "LineConfig") -> list[str]:
+    """Say which settings of a line's acquisition do not go together."""
+    table, names = line.acquisition, line.class_names
+    problems = [
+        f'acquisition.class_weights: "{name}" is not a class of the line; known classes are {", ".join(names)}'
+        for name in table.class_weights
+        if name not in names
+    ]
+    asks = table.measure in get_args(CommitteeMeasure)
+    if table.committee == "ensemble":
+        problems.append(
+            'acquisition.committee is "ensemble"; a round trains one model, only studies train several: take heads or mc-dropout'
+        )
+    elif asks and table.committee is None:
+        problems.append(f'acquisition.measure is "{table.measure}" without a committee; set heads or mc-dropout')
+    elif not asks and table.committee == "mc-dropout":
+        problems.append(
+            f'acquisition.committee is "mc-dropout" and acquisition.measure is "{table.measure}", which asks one model; leave the committee away'
+        )
+    if (table.measure == "class-variance") != any(table.class_weights.values()):
+        problems.append(
+            f'acquisition.measure is "{table.measure}" with class_weights {table.class_weights}; class-variance needs them, one above 0, and only it'
+        )
+    why = _STEP if table.measure == "odin" and table.epsilon else _DRAWS if table.committee == "mc-dropout" else None
+    if why is not None and table.on_node == "same":
+        problems.append(
+            f'acquisition.measure is "{table.measure}" and {why}, which no task graph can compute; set acquisition.on_node to "entropy", the trainer scores the pool by {table.measure} all the same'
+        )
+    return problems
 
 
 def selection_contradictions(table: "SelectionTable") -> list[str]:

@@ -251,6 +251,48 @@ def test_a_selection_that_can_be_made_is_loaded(folder: Path, settings: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ('measure = "entrpy"', 'acquisition.measure is "entrpy"; known are entropy, least-confidence, margin'),
+        ('aggregation = "max"', 'acquisition.aggregation is "max"; known are mean, sum, count, top'),
+        ('measure = "bald"', 'acquisition.measure is "bald" without a committee; set heads or mc-dropout'),
+        ('measure = "bald"\ncommittee = "ensemble"', 'acquisition.committee is "ensemble"; a round trains one model'),
+        ('committee = "mc-dropout"\non_node = "entropy"', 'acquisition.measure is "entropy", which asks one model'),
+        ('measure = "bald"\ncommittee = "mc-dropout"', "its members are random draws, which no task graph can compute"),
+        ('measure = "odin"\nepsilon = 0.1', 'its step needs a gradient, which no task graph can compute; set acquisition.on_node to "entropy"'),
+        ('measure = "class-variance"\ncommittee = "heads"', "class-variance needs them, one above 0, and only it"),
+        ('class_weights = { scratch = 1 }', 'acquisition.measure is "entropy" with class_weights'),
+        ('measure = "class-variance"\ncommittee = "heads"\nclass_weights = { scrtch = 1 }', '"scrtch" is not a class of the line'),
+        ('measure = "class-variance"\ncommittee = "heads"\nclass_weights = { scratch = -1 }', "acquisition.class_weights"),
+        ("members = 1", "acquisition.members"),
+    ],
+)  # fmt: skip
+def test_an_acquisition_that_cannot_be_made_is_refused_at_load(folder: Path, settings: str, reason: str) -> None:
+    (folder / "line.toml").write_text(f"{LINE}[acquisition]\n{settings}\n")
+
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        load_line(folder / "line.toml")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        'committee = "heads"',
+        'measure = "bald"\ncommittee = "heads"',
+        'measure = "bald"\ncommittee = "mc-dropout"\non_node = "entropy"',
+        'measure = "odin"',
+        'measure = "odin"\nepsilon = 0.1\non_node = "entropy"',
+        'measure = "class-variance"\ncommittee = "heads"\nclass_weights = { scratch = 1.0 }',
+        'aggregation = "count"\nthreshold = 0.5',
+    ],
+)
+def test_an_acquisition_that_can_be_made_is_loaded(folder: Path, settings: str) -> None:
+    (folder / "line.toml").write_text(f"{LINE}[acquisition]\n{settings}\n")
+
+    assert load_line(folder / "line.toml").acquisition.members == 4
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         (LINE.replace("scratch", "steel"), 'classes: "steel" is named twice'),
