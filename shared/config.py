@@ -125,6 +125,8 @@ class SelectionTable(Table, frozen=True):
     a: Share = 0.4
     b: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.6
     tau: Positive | None = None
+    #: Of so many draws of the k-DPP the likeliest batch is kept.
+    draws: Annotated[int, Meta(ge=1, le=1_000)] = 1
     #: A new batch is unlike what is labelled, where the draw can be given it.
     conditioned: bool = True
     #: The cosine above which patches count as one; every patch stands for itself when absent.

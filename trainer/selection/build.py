@@ -83,6 +83,7 @@ def _kdpp(settings: SelectionTable) -> Kdpp:
                 a=settings.a,
                 b=settings.b,
                 conditioned=settings.conditioned,
+                draws=settings.draws,
             )
         case _:
             raise SelectionError(

@@ -1,9 +1,12 @@
 """The k-DPP strategy: weightings and samplers put together, and what is said of it."""
 
+from collections import Counter
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from trainer.selection.kernels.eq3 import Eq3DistanceKernel
 from trainer.selection.kernels.quality import QualityKernel, quality
@@ -201,3 +204,39 @@ def test_a_sharper_exponent_chooses_higher_scores() -> None:
     sharp = scores[strategy(a=1.0, b=0.2).choose(given, 30, np.random.default_rng(0)).indices].mean()
 
     assert sharp > mild + 0.1
+
+
+def test_the_likeliest_of_several_draws_follows_its_own_law() -> None:
+    """Every batch of 2 of 7 turns up as often as the largest of three volumes does, and not as often as one draw."""
+    rng = np.random.default_rng(3)
+    given = Problem(unit_rows(rng, 7), rng.random(7), unit_rows(rng, 3), tau=0.6)
+    kernel = QualityKernel(given.embeddings, quality(given.scores, a=0.4, b=0.6), 0.6, given.labelled)
+    matrix = kernel.among(np.arange(7)) - explained(kernel)
+    pairs = list(combinations(range(7), 2))
+    volume = np.array([np.linalg.det(matrix[np.ix_(pair, pair)]) for pair in pairs])
+    order = np.argsort(volume)
+    once = volume[order] / volume.sum()
+    largest = np.diff(np.cumsum(once) ** 3, prepend=0.0)
+    chooser = strategy(draws=3)
+
+    drawn = Counter(tuple(sorted(chooser.choose(given, 2, rng).indices.tolist())) for _ in range(6_000))
+
+    counts = np.array([drawn[pairs[place]] for place in order])
+    assert _departs(counts, largest) > 1e-4
+    assert _departs(counts, once) < 1e-10
+
+
+def test_the_likeliest_of_several_draws_tells_no_chances_of_one() -> None:
+    choice = strategy(draws=4).choose(problem(), 6, np.random.default_rng(0))
+
+    assert choice.marginals is None
+    assert "the likeliest of 4 draws" in choice.notes
+
+
+def _departs(counts: np.ndarray, law: np.ndarray) -> float:
+    """Return the p-value of counts against a law, batches rarer than five in all taken together."""
+    expected = law * counts.sum()
+    rare = expected < 5
+    seen = np.append(counts[~rare], counts[rare].sum())
+    meant = np.append(expected[~rare], expected[rare].sum())
+    return float(chisquare(seen[meant > 0], meant[meant > 0]).pvalue)

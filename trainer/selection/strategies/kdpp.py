@@ -14,6 +14,7 @@ from trainer.selection.kernels.conditioned import ConditionedForm, erases_divers
 from trainer.selection.kernels.eq3 import Eq3DistanceForm, Eq3DistanceKernel, diagnose_literal, refuse_literal
 from trainer.selection.kernels.kernel import Kernel, LowRankForm
 from trainer.selection.kernels.quality import QualityKernel, quality
+from trainer.selection.likeliest import draw_likeliest
 from trainer.selection.neighbourhoods import cut
 from trainer.selection.numbers import Floats
 from trainer.selection.pinned import one_thread
@@ -44,12 +45,15 @@ class Kdpp:
 
     name = "kdpp"
 
-    def __init__(self, *, weighting: Weighting, sampler: Sampler, a: float, b: float, conditioned: bool) -> None:
+    def __init__(
+        self, *, weighting: Weighting, sampler: Sampler, a: float, b: float, conditioned: bool, draws: int = 1
+    ) -> None:
         self._weighting = weighting
         self._sampler = sampler
         self._a = a
         self._b = b
         self._conditioned = conditioned
+        self._draws = draws
 
     def choose(self, problem: Problem, k: int, rng: np.random.Generator) -> Choice:
         problem.check_size(k)
@@ -59,14 +63,19 @@ class Kdpp:
         scores, notes = self._uncertainty(problem)
         if self._sampler == "lowrank":
             told = self._lowrank(problem, scores, k)
+            drawn = told.law.draw(rng)
         else:
             kernel, conditioning = self._kernel(problem, scores)
             check_rank(k, kernel.rank_bound())
             told = _law(kernel, k, self._sampler, rng)
             notes += conditioning
-        drawn = told.law.draw(rng)
+            drawn = draw_likeliest(told.law, kernel, self._draws, rng)
+        notes += told.notes
+        if self._draws > 1:
+            # The chances of the law are those of one draw.
+            return Choice(drawn, notes=(*notes, f"the likeliest of {self._draws} draws"))
         inclusion = told.law.inclusion()
-        return Choice(drawn, None if inclusion is None else inclusion[drawn], notes=notes + told.notes)
+        return Choice(drawn, None if inclusion is None else inclusion[drawn], notes=notes)
 
     def _uncertainty(self, problem: Problem) -> tuple[Floats, tuple[str, ...]]:
         if self._weighting == "diversity":
