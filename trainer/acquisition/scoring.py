@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.geometry import PatchGrid
-from trainer.acquisition.aggregation import PatchScores
+from trainer.acquisition.aggregation import PatchScores, Stride, sizes_at
 from trainer.acquisition.entropy import PixelEntropy
 from trainer.learning.model import TaskModel
 
@@ -15,16 +15,19 @@ FORMULA = "entropy = log S - T/S on logits less their maximum; score = mean of t
 class TaskGraph(nn.Module):
     """Score a tile's patches."""
 
-    def __init__(self, model: TaskModel, grid: PatchGrid, *, top_share: float) -> None:
+    def __init__(self, model: TaskModel, grid: PatchGrid, *, top_share: float, stride: Stride = 1) -> None:
+        """Score by the entropy of every ``stride``-th row and column."""
         super().__init__()
         self.model = model
         self.grid = grid
+        self.stride = stride
         self.entropy = PixelEntropy(model.classes)
-        self.patches = PatchScores(grid, top_share=top_share, classes=model.classes)
+        self.patches = PatchScores(sizes_at(grid, stride), top_share=top_share, classes=model.classes)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return score, mean, above for uint8 tiles ``(n, tile, tile, c)``."""
-        logits = self.model(tiles.permute(0, 3, 1, 2))
+        pixels = tiles.permute(0, 3, 1, 2)
+        logits = self.model(pixels) if self.stride == 1 else self.model.every_second(pixels)
         score, mean, above = self.patches(self.entropy(logits))
         return score, mean, above
 
@@ -35,5 +38,5 @@ class MaskGraph(TaskGraph):
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]  # one more output
         """Return score, mean, above and the uint8 mask ``(n, tile, tile)``."""
         logits = self.model(tiles.permute(0, 3, 1, 2))
-        score, mean, above = self.patches(self.entropy(logits))
+        score, mean, above = self.patches(self.entropy(logits[:, :, :: self.stride, :: self.stride]))
         return score, mean, above, logits.argmax(dim=1).to(torch.uint8)

@@ -61,15 +61,25 @@ class CompactNet(nn.Module):
 
     def forward(self, pixels: Tensor, window: Window | None = None) -> Tensor:
         """Return logits ``(n, c, h, w)``; with a window (multiples of 4) only those inside it."""
+        finest = self._finest(pixels)
+        if window is not None:
+            top, bottom, left, right = (side // STRIDE for side in window)
+            finest = finest[:, :, top:bottom, left:right]
+        return functional.pixel_shuffle(self.head(finest), STRIDE)
+
+    def every_second(self, pixels: Tensor) -> Tensor:
+        """Return the logits of every second row and column: the head writes 2 x 2 pixels of each place, not 4 x 4."""
+        assert self.head.bias is not None
+        weight, bias = (_thinned(values) for values in (self.head.weight, self.head.bias))
+        return functional.pixel_shuffle(functional.conv2d(self._finest(pixels), weight, bias), STRIDE // 2)
+
+    def _finest(self, pixels: Tensor) -> Tensor:
         features = self.encoder(pixels)
         finest: Tensor = features[-1]
         for level in range(len(self.mix) - 1, -1, -1):
             raised = functional.interpolate(self.narrow[level](finest), scale_factor=2.0, mode="nearest")
             finest = self.mix[level](features[level] + raised)
-        if window is not None:
-            top, bottom, left, right = (side // STRIDE for side in window)
-            finest = finest[:, :, top:bottom, left:right]
-        return functional.pixel_shuffle(self.head(finest), STRIDE)
+        return finest
 
 
 class _Residual(nn.Module):
@@ -80,6 +90,11 @@ class _Residual(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.relu(features + self.norm(self.convolution(features)))
+
+
+def _thinned(values: Tensor) -> Tensor:
+    """Keep what the head holds for every second row and column of the pixels that it writes."""
+    return values.reshape(-1, STRIDE, STRIDE, *values.shape[1:])[:, ::2, ::2].flatten(0, 2)
 
 
 def _convolve(narrow: int, wide: int, *, stride: int) -> nn.Sequential:

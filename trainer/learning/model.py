@@ -13,7 +13,7 @@ from shared.config import LearningTable
 from shared.errors import ConfigError
 from trainer.learning.compact import CompactNet, Window
 from trainer.learning.heads import HeadedNetwork
-from trainer.learning.networks import build_network
+from trainer.learning.networks import build_network, every_second
 from trainer.learning.regulariser import BETA_SEGMENTATION
 
 
@@ -45,6 +45,11 @@ class TaskModel(nn.Module):
                 top, bottom, left, right = window
                 logits = logits[:, :, top:bottom, left:right]
         return logits.float() if self.temperature == 1.0 else logits.float() / self.temperature
+
+    def every_second(self, pixels: Tensor) -> Tensor:
+        """Return the logits of every second row and column, ``(n, classes, h / 2, w / 2)``."""
+        logits = every_second(self.network, normalised(pixels)).float()
+        return logits if self.temperature == 1.0 else logits / self.temperature
 
 
 class EveryHead(nn.Module):

@@ -4,31 +4,31 @@ from typing import Final
 
 import numpy as np
 import torch
+from torch import nn
 
 from shared.errors import StateError
 from shared.geometry import Image, PatchGrid, reflected
 from shared.golden import Golden
-from trainer.acquisition.scoring import TaskGraph
-from trainer.learning.model import TaskModel
 from trainer.representation.space import SpaceModule, embed, inner
 
 #: Enough to tell two models apart, few enough for a trial of a second.
 GOLDEN_TILES: Final = 3
 
 
-def make_golden(
-    crops: Image, *, grid: PatchGrid, top_share: float, model: TaskModel | None, space: SpaceModule | None
-) -> Golden:
-    """Make the self-test of a release from up to ``GOLDEN_TILES`` crops ``(n, crop_px, crop_px, c)``."""
+def make_golden(crops: Image, *, grid: PatchGrid, scorer: nn.Module | None, space: SpaceModule | None) -> Golden:
+    """Make the self-test of a release from up to ``GOLDEN_TILES`` crops ``(n, crop_px, crop_px, c)``.
+
+    ``scorer`` is what the task graph was exported from.
+    """
     if not len(crops):
         raise StateError("golden tiles: no crop to make them from; collect patches first")
     chosen = np.ascontiguousarray(crops[:GOLDEN_TILES])
     tiles = score = patches = embedding = None
-    if model is not None:
+    if scorer is not None:
         tiles = as_tiles(chosen, grid)
-        graph = TaskGraph(model, grid, top_share=top_share).to(next(model.parameters()).device).eval()
+        device = next(scorer.parameters()).device
         with torch.inference_mode():
-            score = graph(torch.from_numpy(tiles).to(graph.entropy.ones.device))[0].cpu().numpy()
+            score = scorer.to(device).eval()(torch.from_numpy(tiles).to(device))[0].cpu().numpy()
     if space is not None:
         patches = inner(chosen, grid)
         embedding = embed(space, patches)

@@ -19,40 +19,39 @@ from torch import Tensor, nn
 from shared.errors import ReleaseError
 from shared.geometry import PatchGrid
 from shared.release import MAX_FILE_BYTES
-from trainer.acquisition.scoring import FORMULA, MaskGraph, TaskGraph
-from trainer.learning.model import TaskModel
+from trainer.acquisition.scoring import FORMULA
 from trainer.representation.space import SpaceModule
 
 OPSET: Final = 20
+#: What a task graph says of each patch.
+SCORES: Final = ("score", "mean", "above")
 #: A batch of one would be taken for a constant by torch.export.
 _EXAMPLES: Final = 2
 
 
 def export_task(
-    model: TaskModel, grid: PatchGrid, *, top_share: float, line: str, release: str, classes: Sequence[str]
+    scorer: nn.Module, grid: PatchGrid, *, line: str, release: str, classes: Sequence[str], formula: str = FORMULA
 ) -> bytes:
-    """Export ``tiles -> score, mean, above``."""
-    graph = TaskGraph(model, grid, top_share=top_share)
+    """Export ``tiles -> score, mean, above`` of a scorer; ``formula`` says in words what it computes."""
     return _export(
-        graph,
+        scorer,
         _tiles(grid),
         name="tiles",
-        outputs=("score", "mean", "above"),
-        metadata=_metadata(grid, line=line, release=release, classes=classes),
+        outputs=SCORES,
+        metadata=_metadata(grid, line=line, release=release, classes=classes, formula=formula),
     )
 
 
 def export_mask(
-    model: TaskModel, grid: PatchGrid, *, top_share: float, line: str, release: str, classes: Sequence[str]
+    scorer: nn.Module, grid: PatchGrid, *, line: str, release: str, classes: Sequence[str], formula: str = FORMULA
 ) -> bytes:
-    """Export ``tiles -> score, mean, above, mask``."""
-    graph = MaskGraph(model, grid, top_share=top_share)
+    """Export ``tiles -> score, mean, above, mask`` of a scorer that also says the mask."""
     return _export(
-        graph,
+        scorer,
         _tiles(grid),
         name="tiles",
-        outputs=("score", "mean", "above", "mask"),
-        metadata=_metadata(grid, line=line, release=release, classes=classes),
+        outputs=(*SCORES, "mask"),
+        metadata=_metadata(grid, line=line, release=release, classes=classes, formula=formula),
     )
 
 
@@ -98,7 +97,13 @@ def _export(
 
 
 def _name_values(program: torch.onnx.ONNXProgram, outputs: Sequence[str]) -> None:
-    """Name the outputs, and every value between by its place: the exporter's own names may be the same as ours."""
+    """Name the outputs, and every node and value between by its place: the exporter's own names may be the same as ours.
+
+    What it notes beside each node is taken away: stack traces, with the paths of the machine that exported.
+    """
+    for index, node in enumerate(program.model.graph):
+        node.name = f"n{index}"
+        node.metadata_props.clear()
     values = [value for node in program.model.graph for value in node.outputs]
     for index, value in enumerate(values):
         value.name = f"v{index}"
@@ -110,13 +115,13 @@ def _tiles(grid: PatchGrid) -> Tensor:
     return torch.zeros(_EXAMPLES, grid.tile_px, grid.tile_px, grid.channels, dtype=torch.uint8)
 
 
-def _metadata(grid: PatchGrid, *, line: str, release: str, classes: Sequence[str]) -> dict[str, str]:
+def _metadata(grid: PatchGrid, *, line: str, release: str, classes: Sequence[str], formula: str) -> dict[str, str]:
     return {
         "line": line,
         "release": release,
         "classes": json.dumps(list(classes)),
         "grid": _grid_json(grid),
-        "formula": FORMULA,
+        "formula": formula,
     }
 
 

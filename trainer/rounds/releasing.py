@@ -46,6 +46,7 @@ def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
     known = [*bench.pool.labelled(line.line, "seed"), *bench.pool.labelled(line.line, "train")]
     crops = _examples(bench, known)
     number = next_number(store, line.line)
+    scorer = TaskGraph(model, line.grid, top_share=line.geometry.top_share)
     task, mask = _graphs(bench, round_, model, crops, release_name(line.line, number))
     return publish(
         store,
@@ -53,7 +54,7 @@ def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
         number=number,
         graphs={"task": task, "mask": mask, "space": stored.graph},
         space=SpaceEntry(id=space, dim=stored.record.dim, tau=round_.tau or 1.0),
-        golden=make_golden(crops, grid=line.grid, top_share=line.geometry.top_share, model=model, space=stored.module),
+        golden=make_golden(crops, grid=line.grid, scorer=scorer, space=stored.module),
         labelled=bench.pool.embeddings(known[-MAX_LABELLED:], space),
         lineage=Lineage(
             round=round_.number,
@@ -73,11 +74,13 @@ def _graphs(bench: Workbench, round_: Round, model: TaskModel, crops: Image, rel
     tiles = as_tiles(crops, line.grid)
     with bench.progress("export", round_.number) as step:
         step(0, 2)
-        task = export_task(model, line.grid, top_share=share, line=line.line, release=release, classes=line.class_names)
-        check_parity(TaskGraph(model, line.grid, top_share=share), task, tiles, what=f"task graph of {release}")
+        scorer = TaskGraph(model, line.grid, top_share=share)
+        task = export_task(scorer, line.grid, line=line.line, release=release, classes=line.class_names)
+        check_parity(scorer, task, tiles, what=f"task graph of {release}")
         step(1, 2)
-        mask = export_mask(model, line.grid, top_share=share, line=line.line, release=release, classes=line.class_names)
-        check_parity(MaskGraph(model, line.grid, top_share=share), mask, tiles, what=f"mask graph of {release}")
+        masker = MaskGraph(model, line.grid, top_share=share)
+        mask = export_mask(masker, line.grid, line=line.line, release=release, classes=line.class_names)
+        check_parity(masker, mask, tiles, what=f"mask graph of {release}")
         step(2, 2)
     return task, mask
 

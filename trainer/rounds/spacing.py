@@ -155,7 +155,7 @@ def _published(bench: Workbench, stored: StoredSpace, tau: float) -> Manifest:
         number=next_number(store, line.line),
         graphs={"space": stored.graph},
         space=SpaceEntry(id=stored.record.id, dim=stored.record.dim, tau=tau),
-        golden=make_golden(crops, grid=line.grid, top_share=line.geometry.top_share, model=None, space=stored.module),
+        golden=make_golden(crops, grid=line.grid, scorer=None, space=stored.module),
         labelled=None,
         lineage=Lineage(round=0),
         now=bench.clock.now(),

@@ -7,8 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from shared.errors import ConfigError
 from shared.geometry import PatchGrid
-from trainer.acquisition.aggregation import PatchScores, top_cells
+from trainer.acquisition.aggregation import PatchScores, sizes_at, top_cells
 
 CLASSES = 5
 # An uneven inset: (160 - 2 * 64) // 2 = 16 with margin 10.
@@ -51,6 +52,28 @@ def test_scores_agree_with_plain_loops(grid: PatchGrid, top_share: float) -> Non
         wanted = by_loops(entropy[index, 0].astype(np.float64), grid, top_share)
         for value, expected in zip(found, wanted, strict=True):
             np.testing.assert_allclose(value[index].numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_scores_of_every_second_row_and_column_agree_with_plain_loops(grid: PatchGrid) -> None:
+    rng = np.random.default_rng(4)
+    entropy = rng.uniform(0, log(CLASSES), size=(grid.tile_px, grid.tile_px)).astype(np.float32)
+    # Every pixel of a block of 2 x 2 becomes its first: loops over all pixels then see what is thinned.
+    blocks = entropy[::2, ::2].repeat(2, axis=0).repeat(2, axis=1).astype(np.float64)
+    thinned = torch.from_numpy(entropy[None, None, ::2, ::2].copy())
+
+    found = PatchScores(sizes_at(grid, 2), top_share=0.25, classes=CLASSES)(thinned)
+
+    for value, expected in zip(found, by_loops(blocks, grid, 0.25), strict=True):
+        np.testing.assert_allclose(value[0].numpy(), expected, atol=1e-6)
+
+
+def test_cells_that_would_begin_between_two_pixels_are_refused() -> None:
+    grid = PatchGrid(tile_px=96, patch_px=54, margin_px=5, cell_px=9)
+
+    with pytest.raises(ConfigError, match=r"cell_px 9 and the tile's inset 21 must be even for entropy_stride 2"):
+        sizes_at(grid, 2)
+    assert sizes_at(grid, 1) is grid
 
 
 def test_a_tiny_defect_lifts_the_score_and_hardly_the_mean() -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from shared.config import ClassTable, GeometryTable, LearningTable, LineConfig, SpaceTable
 from shared.identity import sha256_hex
 from shared.release import SpaceEntry
+from trainer.acquisition.scoring import MaskGraph, TaskGraph
 from trainer.learning.model import TaskModel, build_model
 from trainer.release.graph import export_mask, export_space, export_task
 from trainer.representation.space import SpaceModule, build_space
@@ -45,6 +46,7 @@ def built() -> Built:
     model = build_model(LINE.learning, classes=3, channels=1, seed=1).eval()
     space = build_space(LINE.space, channels=1, seed=2).eval()
     names, share = LINE.class_names, LINE.geometry.top_share
-    task = export_task(model, LINE.grid, top_share=share, line="steel", release=RELEASE, classes=names)
-    mask = export_mask(model, LINE.grid, top_share=share, line="steel", release=RELEASE, classes=names)
+    scorer, masker = (kind(model, LINE.grid, top_share=share) for kind in (TaskGraph, MaskGraph))
+    task = export_task(scorer, LINE.grid, line="steel", release=RELEASE, classes=names)
+    mask = export_mask(masker, LINE.grid, line="steel", release=RELEASE, classes=names)
     return Built(LINE, model, space, task, mask, export_space(space, LINE.grid, line="steel"))

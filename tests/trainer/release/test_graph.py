@@ -16,7 +16,7 @@ from shared.identity import sha256_hex
 from shared.release import verify
 from trainer.acquisition.scoring import FORMULA, MaskGraph, TaskGraph
 from trainer.learning.model import build_model
-from trainer.release.graph import export_space, export_task, read_metadata
+from trainer.release.graph import export_mask, export_space, export_task, read_metadata
 from trainer.release.parity import check_parity, run_graph
 
 
@@ -91,7 +91,8 @@ def test_exporting_says_nothing_and_leaves_the_model_as_it_was(built: Any, capfd
 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        export_task(model, built.line.grid, top_share=1 / 16, line="steel", release="steel-0001", classes=("a",) * 3)
+        scorer = TaskGraph(model, built.line.grid, top_share=1 / 16)
+        export_task(scorer, built.line.grid, line="steel", release="steel-0001", classes=("a",) * 3)
 
     assert capfd.readouterr() == ("", "")
     assert [str(warning.message) for warning in heard] == []
@@ -103,9 +104,11 @@ def test_a_unet_of_the_library_exports_with_parity(built: Any) -> None:
     grid = built.line.grid
     model = build_model(settings, classes=3, channels=1, seed=1).eval()
 
-    data = export_task(model, grid, top_share=1 / 16, line="steel", release="steel-0001", classes=("a", "b", "c"))
+    scorer = TaskGraph(model, grid, top_share=1 / 16)
 
-    check_parity(TaskGraph(model, grid, top_share=1 / 16), data, built.pixels(2, 160), what="task graph")
+    data = export_task(scorer, grid, line="steel", release="steel-0001", classes=("a", "b", "c"))
+
+    check_parity(scorer, data, built.pixels(2, 160), what="task graph")
 
 
 def test_one_flipped_byte_anywhere_is_refused(built: Any) -> None:
@@ -117,3 +120,19 @@ def test_one_flipped_byte_anywhere_is_refused(built: Any) -> None:
         with pytest.raises(ReleaseError, match="it is not used"):
             verify(bytes(data), sha256=digest, what="task.onnx")
     assert verify(built.task, sha256=digest, what="task.onnx") is built.task
+
+
+def test_graphs_hold_no_path_of_the_machine_that_made_them(built: Any) -> None:
+    for data in (built.task, built.mask, built.space_graph):
+        assert b"site-packages" not in data
+        assert b".py" not in data
+
+
+@pytest.mark.parametrize("kind", [TaskGraph, MaskGraph])
+def test_a_graph_of_every_second_row_and_column_says_what_torch_says(built: Any, kind: type[TaskGraph]) -> None:
+    scorer = kind(built.model, built.line.grid, top_share=1 / 16, stride=2)
+    export = export_mask if kind is MaskGraph else export_task
+
+    data = export(scorer, built.line.grid, line="steel", release="steel-0001", classes=("a", "b", "c"))
+
+    check_parity(scorer, data, built.pixels(3, 160), what="graph")

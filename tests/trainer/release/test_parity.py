@@ -46,10 +46,11 @@ def test_a_sick_model_is_refused_even_when_both_sides_agree(built: Any) -> None:
     with torch.no_grad():
         sick.network.head.bias.fill_(torch.nan)
     grid = built.line.grid
-    data = export_task(sick, grid, top_share=1 / 16, line="steel", release="steel-0001", classes=("a", "b", "c"))
+    scorer = TaskGraph(sick, grid, top_share=1 / 16)
+    data = export_task(scorer, grid, line="steel", release="steel-0001", classes=("a", "b", "c"))
 
     with pytest.raises(ReleaseError, match="score is not finite"):
-        check_parity(TaskGraph(sick, grid, top_share=1 / 16), data, built.pixels(2, 160), what="task graph")
+        check_parity(scorer, data, built.pixels(2, 160), what="task graph")
 
 
 def test_bytes_that_are_no_graph_are_refused(built: Any) -> None:

@@ -10,14 +10,19 @@ import pytest
 from shared.errors import ReleaseError, StateError
 from shared.golden import Golden, read_golden, read_labelled
 from shared.release import Lineage, Manifest, read_manifest, release_path, verify
+from trainer.acquisition.scoring import TaskGraph
 from trainer.release.golden import as_tiles, make_golden
 from trainer.release.parity import run_graph
 from trainer.release.publish import list_manifests, next_number, publish, release_of_run
 
 
+def scorer_of(built: Any) -> TaskGraph:
+    return TaskGraph(built.model, built.line.grid, top_share=1 / 16)
+
+
 def golden_of(built: Any) -> Golden:
     crops = built.pixels(4, 96, seed=3)
-    return make_golden(crops, grid=built.line.grid, top_share=1 / 16, model=built.model, space=built.space)
+    return make_golden(crops, grid=built.line.grid, scorer=scorer_of(built), space=built.space)
 
 
 def arguments(built: Any, **changes: Any) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def test_the_labelled_summary_comes_back(built: Any, tmp_path: Path) -> None:
 
 
 def test_a_space_alone_is_a_release(built: Any, tmp_path: Path) -> None:
-    golden = make_golden(built.pixels(2, 96), grid=built.line.grid, top_share=1 / 16, model=None, space=built.space)
+    golden = make_golden(built.pixels(2, 96), grid=built.line.grid, scorer=None, space=built.space)
 
     manifest = publish(
         tmp_path,
@@ -86,7 +91,7 @@ def test_numbers_go_up_by_one(built: Any, tmp_path: Path) -> None:
     space_only = arguments(
         built,
         graphs={"space": built.space_graph},
-        golden=make_golden(built.pixels(1, 96), grid=built.line.grid, top_share=1, model=None, space=built.space),
+        golden=make_golden(built.pixels(1, 96), grid=built.line.grid, scorer=None, space=built.space),
     )
     numbers = []
     for _ in range(3):
@@ -192,7 +197,7 @@ def test_golden_tiles_continue_a_crop_by_reflection(built: Any) -> None:
 
 def test_golden_tiles_need_a_crop(built: Any) -> None:
     with pytest.raises(StateError, match="collect patches first"):
-        make_golden(built.pixels(0, 96), grid=built.line.grid, top_share=1, model=built.model, space=None)
+        make_golden(built.pixels(0, 96), grid=built.line.grid, scorer=scorer_of(built), space=None)
 
 
 def test_manifests_are_written_the_same_for_the_same_release(built: Any, tmp_path: Path) -> None:
