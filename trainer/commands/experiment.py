@@ -25,8 +25,11 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="The --out of an experi
 def run(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What is compared, on which data.")],
     *,
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of the data sets.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go, and where a run goes on.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="The folder of the data sets; the simulated line needs none."),
+    ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="As in 0,1,2; the recipe's own when absent.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="How many seeds run at once, a process each.")] = 1,
     as_json: AsJson = False,

@@ -1,4 +1,4 @@
-"""One seed of a study in a process of its own: ``python -m trainer.experiment RECIPE DATA OUT SEED text|json [SOCKET]``.
+"""One seed of a study in a process of its own: ``python -m trainer.experiment RECIPE DATA OUT SEED text|json [SOCKET]``; DATA may be empty.
 
 The socket is one that the parent holds the other end of: when that closes, the parent is gone and this process ends.
 """
@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
     for number in watched:
         threading.Thread(target=_end_with_parent, args=(int(number),), name="parent", daemon=True).start()
     try:
-        run_one(Path(recipe), data=Path(data), out=Path(out), seed=int(seed), console=Console(as_json=form == "json"))
+        run_one(Path(recipe), data=Path(data) if data else None, out=Path(out), seed=int(seed), console=Console(as_json=form == "json"))
     except WinnowError as error:
         sys.stderr.write(f"{error}\n")
         return 1

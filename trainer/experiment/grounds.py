@@ -16,7 +16,7 @@ from trainer.experiment.recipe import Recipe
 from trainer.experiment.segmenting import SegmentationLearner
 
 
-def open_data(recipe: Recipe, directory: Path, *, work: Path, step: Step | None = None) -> DataSet:
+def open_data(recipe: Recipe, directory: Path | None, *, work: Path, step: Step | None = None) -> DataSet:
     """Open the recipe's set; its keys are the same for every seed, so that a unit's number is too."""
     table = recipe.data
     request = Request(

@@ -23,7 +23,7 @@ from trainer.experiment.study import Study
 _END_WITHIN_S: Final = 20.0
 
 
-def run(path: Path, *, data: Path, out: Path, seeds: Sequence[int] | None, jobs: int, console: Console) -> None:
+def run(path: Path, *, data: Path | None, out: Path, seeds: Sequence[int] | None, jobs: int, console: Console) -> None:
     """Hold every round of a recipe that ``out`` does not hold yet, and write its report."""
     study = _study(path, data=data, out=out, console=console)
     chosen = tuple(study.recipe.seeds if seeds is None else seeds)
@@ -39,13 +39,13 @@ def run(path: Path, *, data: Path, out: Path, seeds: Sequence[int] | None, jobs:
     console.event("report", f"{written}: the report", path=str(written), study=study.name, seeds=list(chosen))
 
 
-def run_one(path: Path, *, data: Path, out: Path, seed: int, console: Console) -> None:
+def run_one(path: Path, *, data: Path | None, out: Path, seed: int, console: Console) -> None:
     """Hold the rounds of one seed, and leave the report to the parent."""
     study = _study(path, data=data, out=out, console=console)
     study.run_seed(study.prepare(), seed)
 
 
-def _study(path: Path, *, data: Path, out: Path, console: Console) -> Study:
+def _study(path: Path, *, data: Path | None, out: Path, console: Console) -> Study:
     return Study(path.stem, load_recipe(path), data, out, console, SystemClock(), machine())
 
 
@@ -67,7 +67,7 @@ def machine() -> str:
     return f"{platform.system()} {device}, python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
 
 
-def _in_children(path: Path, *, data: Path, out: Path, seeds: Sequence[int], jobs: int, as_json: bool) -> None:
+def _in_children(path: Path, *, data: Path | None, out: Path, seeds: Sequence[int], jobs: int, as_json: bool) -> None:
     """Give each seed a process; after a failure none is started, and whatever ends this one ends them.
 
     A pair of sockets joins each to this process. The kernel closes an end with its owner, however that ended: so the
@@ -102,8 +102,8 @@ def _in_children(path: Path, *, data: Path, out: Path, seeds: Sequence[int], job
         )
 
 
-def _command(path: Path, *, data: Path, out: Path, seed: int, as_json: bool) -> list[str]:
-    words = [str(path), str(data), str(out), str(seed), "json" if as_json else "text"]
+def _command(path: Path, *, data: Path | None, out: Path, seed: int, as_json: bool) -> list[str]:
+    words = [str(path), "" if data is None else str(data), str(out), str(seed), "json" if as_json else "text"]
     return [sys.executable, "-m", "trainer.experiment", *words]
 
 

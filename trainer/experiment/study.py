@@ -34,7 +34,7 @@ class Study:
 
     name: str
     recipe: Recipe
-    data: Path
+    data: Path | None
     out: Path
     console: Console
     clock: Clock

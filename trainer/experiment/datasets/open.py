@@ -14,6 +14,7 @@ from trainer.experiment.datasets.cityscapes import load_cityscapes
 from trainer.experiment.datasets.dataset import DataSet, Request
 from trainer.experiment.datasets.folder import load_folder
 from trainer.experiment.datasets.idx import load_idx
+from trainer.experiment.datasets.steel_line import load_steel_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,23 @@ KNOWN: Final[dict[str, KnownSet]] = {
 }
 
 
-def open_dataset(directory: Path, request: Request, *, work: Path) -> DataSet:
+#: The set that is simulated: it needs no folder.
+STEEL_LINE: Final = "steel_line"
+
+
+def open_dataset(directory: Path | None, request: Request, *, work: Path) -> DataSet:
     """Open the set ``directory/NAME``, or unpack ``directory/NAME.tar.xz`` into ``work`` first.
 
     A name that is not known opens too if such a folder of images and masks is there.
     """
     name = request.name
+    if name == STEEL_LINE:
+        return load_steel_line(request)
+    if directory is None:
+        raise ConfigError(f'data set "{name}": no folder of data sets was named; give it with --data DIR')
     place, archive = directory / name, directory / f"{name}{SUFFIX}"
     if not name or name != Path(name).name or name.startswith("."):
-        raise ConfigError(f'data set "{name}": not the plain name of a folder; known sets are {", ".join(KNOWN)}')
+        raise ConfigError(f'data set "{name}": not the plain name of a folder; known sets are {", ".join((*KNOWN, STEEL_LINE))}')
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; give the folder of the data sets with --data DIR")
     if not place.is_dir() and archive.is_file():
@@ -62,7 +71,7 @@ def open_dataset(directory: Path, request: Request, *, work: Path) -> DataSet:
         return (load_folder if known is None else known.load)(place, request)
     if known is None:
         raise ConfigError(
-            f'data set "{name}": unknown, and no folder {place}; known sets are {", ".join(KNOWN)}, or any folder of images/ and masks/'
+            f'data set "{name}": unknown, and no folder {place}; known sets are {", ".join((*KNOWN, STEEL_LINE))}, or any folder of images/ and masks/'
         )
     raise InputError(
         f"{place}: no such folder, and no {archive.name} beside it; its owners publish it at {known.published}"

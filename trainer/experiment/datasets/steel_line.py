@@ -1,0 +1,86 @@
+"""The simulated steel line as a data set: a redundant stream with a long tail to learn from, planted frames to measure on.
+
+The training split is what one camera sees, frame after frame: almost all of it clean strip, the twelve commonest defects
+from one in twenty frames to one in seven hundred. ``val`` and ``test`` hold every class equally often, each on
+frames of its own that lie far from the stream and from each other. No file is read: a frame is a pure function of its
+number.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.geometry import Image
+from shared.identity import sha256_hex
+from shared.steel_line import DEFECTS, SteelLine
+from trainer.experiment.datasets.dataset import DataSet, Division, Request, Split, assemble
+
+#: How many frames the camera has seen.
+STREAM_FRAMES: Final = 1_200
+#: Frames with a planted defect, for each class, in each measured split.
+PLANTED: Final = 12
+CLASSES: Final = 12
+DEFAULT_PX: Final = 256
+_DESIGN_PX: Final = 512
+#: Frames of neighbouring numbers look alike; the measured ones lie this far apart.
+_APART: Final = 997
+_FIRST: Final[dict[Split, int]] = {"val": 1_000_000, "test": 2_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One frame of the set: its number, and the defect planted on it."""
+
+    number: int
+    planted: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SteelLineSource:
+    """Frames by item."""
+
+    line: SteelLine
+    shots: tuple[Shot, ...]
+    size_px: tuple[int, int]
+
+    def origin(self, item: int) -> str:
+        shot = self.shots[item]
+        return f"steel_line frame {shot.number}" + ("" if shot.planted is None else f" with {shot.planted}")
+
+    def size(self, item: int) -> tuple[int, int]:  # noqa: ARG002  # all frames have one size
+        return self.size_px
+
+    def image(self, item: int) -> Image:
+        return self._frame(item)[0][..., None]
+
+    def truth(self, item: int) -> NDArray[np.uint8]:
+        return self._frame(item)[1]
+
+    def _frame(self, item: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        shot = self.shots[item]
+        found = self.line.frame(shot.number) if shot.planted is None else self.line.planted(shot.number, shot.planted)
+        return found.image, found.mask
+
+
+def load_steel_line(request: Request) -> DataSet:
+    """Open the simulated line; ``size_px`` sets what a frame is drawn at, a field of view of 512 design pixels."""
+    height, width = request.size_px or (DEFAULT_PX, DEFAULT_PX)
+    names = tuple(defect.name for defect in DEFECTS[:CLASSES])
+    line = SteelLine(request.seed, "study", height_px=height, width_px=width, classes=names, scale=width / _DESIGN_PX)
+    shots = [Shot(number) for number in range(STREAM_FRAMES)]
+    parts: dict[Split, tuple[int, ...]] = {"train": tuple(range(STREAM_FRAMES))}
+    for split, first in _FIRST.items():
+        planted = [Shot(first + _APART * turn, names[turn % CLASSES]) for turn in range(PLANTED * CLASSES)]
+        parts[split] = tuple(range(len(shots), len(shots) + len(planted)))
+        shots += planted
+    return assemble(
+        request,
+        SteelLineSource(line, tuple(shots), (height, width)),
+        task="segmentation",
+        classes=("background", *names),
+        channels=1,
+        contents=[sha256_hex(f"{height}x{width}/{shot.number}/{shot.planted}".encode()) for shot in shots],
+        division=Division("seeded", parts),
+    )
