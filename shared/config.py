@@ -12,10 +12,16 @@ from msgspec import Meta, field
 from msgspec.structs import replace
 
 from shared.acquisition import LineAcquisitionTable
-from shared.contradictions import acquisition_contradictions, selection_contradictions, unknown_places
+from shared.contradictions import (
+    acquisition_contradictions,
+    release_contradictions,
+    selection_contradictions,
+    unknown_places,
+)
 from shared.errors import ConfigError
 from shared.geometry import PatchGrid
 from shared.kinds import Colour, Count, Interval, Name, Port, Positive, Share, Table
+from shared.precision import ReleaseTable
 from shared.sources import CameraTable, SteelLineSource
 from shared.tables import read_tables, refuse
 from shared.ways import GreedySampler, Sampler, StrategyName, Weighting
@@ -233,6 +239,7 @@ class LineConfig(Table, frozen=True):
     space: SpaceTable = SpaceTable()
     learning: LearningTable = LearningTable()
     gate: GateTable = GateTable()
+    release: ReleaseTable = ReleaseTable()
     rounds: RoundsTable = RoundsTable()
     simulator: SimulatorTable | None = None
 
@@ -258,6 +265,8 @@ class RuntimeTable(Table, frozen=True):
     """How the graphs run."""
 
     provider: Literal["auto", "cpu", "cuda"] = "auto"
+    #: Whether a provider that was asked for and is not what runs refuses the release, or is only said.
+    strict: bool = True
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
 
 
@@ -295,7 +304,7 @@ def load_line(path: Path) -> LineConfig:
             'labelling.source is "oracle" but there is no [simulator] table; only a simulated line knows its own truth'
         )
     try:
-        _ = line.grid
+        problems += release_contradictions(line)
     except ConfigError as error:
         problems.append(str(error))
     if line.space.recipe == "colour" and line.geometry.channels != 3:

@@ -49,6 +49,21 @@ def acquisition_contradictions(line: "LineConfig") -> list[str]:
     return problems
 
 
+def release_contradictions(line: "LineConfig") -> list[str]:
+    """Say which sizes of a line do not go together with how its graphs are made."""
+    grid = line.grid
+    odd = [
+        f"{name} {value}"
+        for name, value in (("patch_px", grid.patch_px), ("cell_px", grid.cell_px), ("a tile's inset", grid.inset_px))
+        if value % 2
+    ]
+    if line.release.entropy_stride == 1 or not odd:
+        return []
+    return [
+        f"release.entropy_stride is 2, but geometry has {', '.join(odd)} px, which is odd; make it even or set entropy_stride to 1"
+    ]
+
+
 def selection_contradictions(table: "SelectionTable") -> list[str]:
     """Say which settings of a selection do not go together."""
     problems = []

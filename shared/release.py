@@ -7,15 +7,17 @@ through :func:`verify` and loads those same bytes.
 """
 
 import re
+from collections.abc import Mapping
 from math import isfinite
 from typing import Final, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from shared.errors import ConfigError, ReleaseError
 from shared.geometry import PatchGrid
 from shared.identity import is_name, sha256_hex
+from shared.precision import Precision, Provider
 
 MANIFEST_SCHEMA: Final = 1
 ROLLOUT_SCHEMA: Final = 1
@@ -27,9 +29,17 @@ MAX_DIM: Final = 4096
 
 T = TypeVar("T")
 
-#: task: scores per patch; mask: the same with the mask; space: embeddings; golden: self-test inputs and
-#: outputs; labelled: embeddings of what is labelled, where a node's novelty memory starts.
-Role = Literal["task", "mask", "space", "golden", "labelled"]
+#: task: scores per patch; mask: the same with the mask, both also in other precisions; space: embeddings; golden:
+#: self-test inputs and outputs; labelled: embeddings of what is labelled, where a node's novelty memory starts.
+Role = Literal["task", "task_fp16", "task_int8", "mask", "mask_fp16", "mask_int8", "space", "golden", "labelled"]
+_IN_PRECISION: Final[Mapping[tuple[str, Precision], Role]] = {
+    ("task", "fp32"): "task",
+    ("task", "fp16"): "task_fp16",
+    ("task", "int8"): "task_int8",
+    ("mask", "fp32"): "mask",
+    ("mask", "fp16"): "mask_fp16",
+    ("mask", "int8"): "mask_int8",
+}
 
 
 class FileEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +59,15 @@ class SpaceEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tau: float
 
 
+class Override(Struct, frozen=True, kw_only=True):
+    """Why a run serves that the gate held back."""
+
+    reason: str
+    by: str
+    #: When, in seconds since 1970.
+    at: float
+
+
 class Lineage(Struct, frozen=True, kw_only=True):
     """Where a release comes from."""
 
@@ -57,6 +76,7 @@ class Lineage(Struct, frozen=True, kw_only=True):
     labels: int = 0
     miou: float | None = None
     reference_patches: int = 0
+    override: Override | None = None
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -74,6 +94,20 @@ class Manifest(Struct, frozen=True, kw_only=True):
     lineage: Lineage = Lineage()
     #: How far a graph's outputs may lie from the golden ones.
     tolerance: float = 1e-3
+    #: The same for the graphs that have one of their own.
+    tolerances: dict[Role, float] = field(default_factory=dict)
+    #: What each provider runs; fp32 where it is not named.
+    precision: dict[Provider, Precision] = field(default_factory=dict)
+    #: By graph and output: how far it lay from the network it was made of when it was released.
+    parity: dict[Role, dict[str, float]] = field(default_factory=dict)
+
+    def graph_for(self, graph: Literal["task", "mask"], provider: Provider) -> Role:
+        """Say which file a provider runs as the task or the mask graph."""
+        return in_precision(graph, self.precision.get(provider, "fp32"))
+
+    def tolerance_of(self, role: Role) -> float:
+        """Say how far this graph's outputs may lie from the golden ones."""
+        return self.tolerances.get(role, self.tolerance)
 
 
 class Rollout(Struct, frozen=True, kw_only=True):
@@ -94,6 +128,11 @@ class Rollout(Struct, frozen=True, kw_only=True):
 _RELEASE = re.compile(r"(?P<line>[a-z0-9](?:[a-z0-9_-]{0,38}[a-z0-9])?)-(?P<number>[0-9]{4,8})")
 _FILE = re.compile(r"[a-z0-9_]{1,40}\.[a-z0-9]{1,10}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def in_precision(graph: Literal["task", "mask"], precision: Precision) -> Role:
+    """Name the role of a graph in one precision."""
+    return _IN_PRECISION[graph, precision]
 
 
 def release_name(line: str, number: int) -> str:
@@ -139,6 +178,15 @@ def read_manifest(data: bytes, *, sha256: str | None, what: str) -> Manifest:
         raise ReleaseError(
             f'{what}: release "{manifest.release[:60]}" is not number {manifest.number} of line "{manifest.line[:60]}"'
         )
+    _check_files(manifest, what=what)
+    if not ({"task", "space"} & set(manifest.files)):
+        raise ReleaseError(f"{what}: neither a task graph nor a space graph; it is not used")
+    _check_space(manifest, what=what)
+    _check_precision(manifest, what=what)
+    return manifest
+
+
+def _check_files(manifest: Manifest, *, what: str) -> None:
     for role, entry in manifest.files.items():
         if (
             not _FILE.fullmatch(entry.name)
@@ -149,12 +197,15 @@ def read_manifest(data: bytes, *, sha256: str | None, what: str) -> Manifest:
             raise ReleaseError(
                 f"{what}: the entry for {role} has no plain name, sha256 or size up to {MAX_FILE_BYTES}; it is not used"
             )
-    if not ({"task", "space"} & set(manifest.files)):
-        raise ReleaseError(f"{what}: neither a task graph nor a space graph; it is not used")
-    _check_space(manifest, what=what)
-    if not (isfinite(manifest.tolerance) and 0 < manifest.tolerance <= 0.1):
-        raise ReleaseError(f"{what}: tolerance {manifest.tolerance}, expected above 0 and at most 0.1; it is not used")
-    return manifest
+
+
+def _check_precision(manifest: Manifest, *, what: str) -> None:
+    for tolerance in (manifest.tolerance, *manifest.tolerances.values()):
+        if not (isfinite(tolerance) and 0 < tolerance <= 0.1):
+            raise ReleaseError(f"{what}: tolerance {tolerance}, expected above 0 and at most 0.1; it is not used")
+    for provider, precision in manifest.precision.items():
+        if "task" in manifest.files and manifest.graph_for("task", provider) not in manifest.files:
+            raise ReleaseError(f"{what}: {provider} runs {precision}, but it has no such task graph; it is not used")
 
 
 def _check_space(manifest: Manifest, *, what: str) -> None:

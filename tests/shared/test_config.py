@@ -426,3 +426,19 @@ patch_px = 500
         "geometry: patch_px 500 is not a multiple of cell_px 64",
     ]
     assert told[3:] == ['labelling.source is "foldr"; known are folder, oracle']
+
+
+def test_sizes_that_every_second_pixel_would_miss_are_refused(folder: Path) -> None:
+    sizes = "geometry = { tile_px = 96, patch_px = 54, margin_px = 5, cell_px = 9 }"
+
+    (problem,) = problems_of(line_file(folder, LINE + sizes), load_line)
+
+    assert "release.entropy_stride is 2, but geometry has cell_px 9, a tile's inset 21 px, which is odd" in problem
+    assert load_line(line_file(folder, LINE + sizes + "\nrelease = { entropy_stride = 1 }")).grid.cell_px == 9
+
+
+def test_each_provider_runs_what_the_line_says(folder: Path) -> None:
+    line = load_line(line_file(folder, LINE + 'release = { precision = "fp16", providers = { cpu = "int8" } }'))
+
+    assert line.release.precision_on("cpu") == "int8"
+    assert line.release.precision_on("cuda") == "fp16"

@@ -187,3 +187,40 @@ def test_paths_stay_below_the_store() -> None:
     assert release_path("strip", "strip-0003") == "releases/strip/strip-0003/manifest.json"
     assert release_path("strip", "strip-0003", "task.onnx") == "releases/strip/strip-0003/task.onnx"
     assert rollout_path("strip") == "rollouts/strip.json"
+
+
+PRECISE = msgspec.structs.replace(
+    MANIFEST,
+    files={**MANIFEST.files, "task_int8": FileEntry(name="task_int8.onnx", sha256="aa" * 32, bytes=5)},
+    precision={"cpu": "int8"},
+    tolerances={"task_int8": 0.03},
+    parity={"task_int8": {"score": 0.004}},
+)
+
+
+def test_each_provider_finds_its_own_graph_and_tolerance() -> None:
+    data = write_json(PRECISE)
+
+    read = read_manifest(data, sha256=sha256_hex(data), what="strip-0003")
+
+    assert read == PRECISE
+    assert read.graph_for("task", "cpu") == "task_int8"
+    assert read.graph_for("mask", "cpu") == "mask_int8"
+    assert read.graph_for("task", "cuda") == "task"
+    assert read.tolerance_of("task_int8") == 0.03
+    assert read.tolerance_of("task") == read.tolerance_of("space") == MANIFEST.tolerance
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"precision": {"cuda": "fp16"}}, "cuda runs fp16, but it has no such task graph"),
+        ({"precision": {"cpu": "int4"}}, "int4"),
+        ({"precision": {"tpu": "int8"}}, "tpu"),
+        ({"tolerances": {"task_int8": 0.0}}, "tolerance 0.0"),
+        ({"tolerances": {"task_int8": 5.0}}, "tolerance 5.0"),
+    ],
+)
+def test_a_precision_that_cannot_be_run_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ReleaseError, match=message):
+        read_manifest(changed(PRECISE, **changes), sha256=None, what="strip-0003")
