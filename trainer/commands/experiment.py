@@ -42,6 +42,27 @@ def run(
     run_study(recipe, data=data, out=out, seeds=chosen, jobs=jobs, console=Console(as_json=as_json))
 
 
+@app.command("noise")
+def noise(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What is trained, on which data.")],
+    *,
+    labels: Annotated[str, typer.Option("--labels", help="How many labels, as in 60,360.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where a packed data set is unpacked.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="The folder of the data sets; the simulated line needs none."),
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", min=2, help="How many trainings of each labelled set.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the labelled set and of the trainings.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a recipe's model again and again on one labelled set: smaller differences between curves mean nothing."""
+    from trainer.experiment.runner import read_labels, tell_noise  # torch only when asked
+
+    chosen = read_labels(labels)
+    tell_noise(recipe, data=data, out=out, labels=chosen, repeats=repeats, seed=seed, console=Console(as_json=as_json))
+
+
 @app.command("compare")
 def compare(
     outs: Annotated[list[Path], typer.Argument(metavar="OUT...", help="The --out of experiment runs.")],

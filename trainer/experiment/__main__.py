@@ -23,7 +23,13 @@ def main(words: list[str]) -> int:
     for number in watched:
         threading.Thread(target=_end_with_parent, args=(int(number),), name="parent", daemon=True).start()
     try:
-        run_one(Path(recipe), data=Path(data) if data else None, out=Path(out), seed=int(seed), console=Console(as_json=form == "json"))
+        run_one(
+            Path(recipe),
+            data=Path(data) if data else None,
+            out=Path(out),
+            seed=int(seed),
+            console=Console(as_json=form == "json"),
+        )
     except WinnowError as error:
         sys.stderr.write(f"{error}\n")
         return 1

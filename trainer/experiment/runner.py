@@ -16,6 +16,8 @@ from shared.clock import SystemClock
 from shared.console import Console
 from shared.errors import ConfigError, StateError
 from shared.processor import processor_name, usable_cores
+from trainer.experiment.grounds import lay_ground, open_data
+from trainer.experiment.noise import measure_noise
 from trainer.experiment.page import write_report
 from trainer.experiment.recipe import load_recipe
 from trainer.experiment.study import Study
@@ -45,19 +47,53 @@ def run_one(path: Path, *, data: Path | None, out: Path, seed: int, console: Con
     study.run_seed(study.prepare(), seed)
 
 
+def tell_noise(
+    path: Path, *, data: Path | None, out: Path, labels: Sequence[int], repeats: int, seed: int, console: Console
+) -> None:
+    """Train again and again on one labelled set of each size, and tell how far the values differ."""
+    recipe = load_recipe(path)
+    with console.progress("read images") as step:
+        opened = open_data(recipe, data, work=out / "unpacked", step=step)
+        ground = lay_ground(recipe, opened, step=step)
+    with console.progress("train", recipe=path.stem) as step:
+        for found in measure_noise(ground, labels, repeats=repeats, seed=seed, step=step):
+            console.event(
+                "noise",
+                f"{found.labels} labels: {found.mean:.3f} +- {found.sd:.3f} over {repeats} trainings",
+                recipe=path.stem,
+                recipe_hash=recipe.hash,
+                machine=machine(),
+                labels=found.labels,
+                values=list(found.values),
+                mean=found.mean,
+                sd=found.sd,
+            )
+
+
 def _study(path: Path, *, data: Path | None, out: Path, console: Console) -> Study:
     return Study(path.stem, load_recipe(path), data, out, console, SystemClock(), machine())
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
     """Read ``0,1,2``."""
+    return _read_numbers("--seeds", text, least=0)
+
+
+def read_labels(text: str) -> tuple[int, ...]:
+    """Read ``60,360``."""
+    return _read_numbers("--labels", text, least=1)
+
+
+def _read_numbers(option: str, text: str, *, least: int) -> tuple[int, ...]:
     try:
-        seeds = tuple(int(part) for part in text.split(","))
+        numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
-        seeds = ()
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ConfigError(f'--seeds "{text}": expected different whole numbers from 0, as in 0,1,2')
-    return seeds
+        numbers = ()
+    if not numbers or min(numbers) < least or len(set(numbers)) < len(numbers):
+        raise ConfigError(
+            f'{option} "{text}": expected different whole numbers from {least}, as in {least},{least + 1},{least + 2}'
+        )
+    return numbers
 
 
 def machine() -> str:

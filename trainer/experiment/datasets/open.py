@@ -61,7 +61,9 @@ def open_dataset(directory: Path | None, request: Request, *, work: Path) -> Dat
         raise ConfigError(f'data set "{name}": no folder of data sets was named; give it with --data DIR')
     place, archive = directory / name, directory / f"{name}{SUFFIX}"
     if not name or name != Path(name).name or name.startswith("."):
-        raise ConfigError(f'data set "{name}": not the plain name of a folder; known sets are {", ".join((*KNOWN, STEEL_LINE))}')
+        raise ConfigError(
+            f'data set "{name}": not the plain name of a folder; known sets are {", ".join((*KNOWN, STEEL_LINE))}'
+        )
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; give the folder of the data sets with --data DIR")
     if not place.is_dir() and archive.is_file():
