@@ -21,6 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 
 ROOT = Path(__file__).resolve().parent.parent
+#: How a skipped test says that the machine lacks something; the end of the run gathers these.
+MISSING = "facility missing: "
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +49,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, (given, reason) in wanted.items():
             if not given and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the fault tests did, and what this machine lacked for some of them."""
+    reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, "longrepr")]
+    told = [str(value) for report in reports for name, value in report.user_properties if name == "fault"]
+    # Of a test that ran, setup and teardown are reported too, each with the same words.
+    for words in dict.fromkeys(told):
+        terminalreporter.write_line(f"faults: {words}")
+    reasons = [str(report.longrepr[2]) for report in reports if report.skipped and isinstance(report.longrepr, tuple)]
+    missing = sorted({reason.split(MISSING, 1)[1] for reason in reasons if MISSING in reason})
+    if missing:
+        terminalreporter.write_line(f"facilities missing: {', '.join(missing)}")
 
 
 @pytest.fixture
@@ -93,6 +108,12 @@ class Mosquitto:
         # What it says later must not fill the pipe.
         self._reader = threading.Thread(target=self._process.stderr.read, name="mosquitto-log", daemon=True)
         self._reader.start()
+
+    def kill(self) -> None:
+        """End it as a power cut would; ``start`` brings it back on the same port."""
+        if self._process is not None:
+            self._process.kill()
+            self.stop()
 
     def stop(self) -> None:
         """End it by its own process."""

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv ready from nothing: Python packages from the registry that pip is configured with, mosquitto and
+# Makes .venv ready from nothing: Python packages from the registry that pip is configured with, mosquitto, fuse3 and
 # python3-venv from apt where they are missing. Running it again checks and adds what is new.
 set -eu
 cd "$(dirname "$0")/.."
@@ -62,6 +62,9 @@ has_mosquitto || {
         $as_root systemctl disable --now --quiet mosquitto || say "the mosquitto service stays on"
     fi
 }
+
+# Only the power-loss tests mount a file system of their own: without fuse3 they are skipped, and say so.
+command -v fusermount3 >/dev/null 2>&1 || (apt_install fuse3) || say "going on without fuse3: no power-loss tests"
 
 .venv/bin/python -c 'import pip' 2>/dev/null || make_venv
 
