@@ -17,11 +17,12 @@ from shared.clock import SystemClock
 from shared.config import AgentConfig, load_agent, read_secret
 from shared.console import Console
 from shared.errors import ConfigError
+from shared.sources import RtspSource
 
 if TYPE_CHECKING:
     from edge_agent.inspection.cameras.camera import BadFrame, Frame
     from edge_agent.stream.filter import Verdict
-    from shared.geometry import Patch
+    from shared.geometry import Image, Patch
 
 app = typer.Typer(no_args_is_help=True, help="One node: its cameras, its stream filter and the releases it runs.")
 
@@ -82,16 +83,28 @@ def replay(
     release: Annotated[
         Path | None, typer.Option("--release", help="A folder with a release; without one the node is cold.")
     ] = None,
+    clip: Annotated[
+        Path | None, typer.Option("--clip", exists=True, help="A folder of images or a video to look at instead.")
+    ] = None,
     frames: Annotated[int | None, typer.Option("--frames", min=1, help="How many frames to judge.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="FILE.png", help="Write a picture of what would be sent.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a camera's frames and say what would be sent and why; nothing is sent."""
-    from edge_agent.inspection.replay import replay as judge  # noqa: PLC0415  # help answers without it
+    """Judge a camera's frames and say what would be sent and why; nothing is sent and nothing is moved."""
+    from edge_agent.inspection.cameras.build import find_camera  # noqa: PLC0415  # help answers without it
+    from edge_agent.inspection.contact_sheet import MOST_PATCHES  # noqa: PLC0415
+    from edge_agent.inspection.replay import replay as judge  # noqa: PLC0415
 
     console = Console(as_json=as_json)
+    agent, lines = load_agent(agent_toml)
+    grid = lines[find_camera(agent, camera, agent_toml).line].grid
     reasons: Counter[str] = Counter()
     accepted: Counter[str] = Counter()
-    judged = judge(agent_toml, camera, release=release, frames=frames)
+    seen = 0
+    shown: list[tuple[Image, str]] = []
+    judged = judge(agent_toml, camera, release=release, clip=clip, frames=frames)
     for number, group in itertools.groupby(judged, key=_frame_number):
         picks: list[dict[str, object]] = []
         patches = 0
@@ -99,16 +112,83 @@ def replay(
             if not isinstance(entry, tuple):
                 console.warn(f"frame {number}: {entry.reason}; skipped")
                 continue
-            _, patch, verdict = entry
+            frame, patch, verdict = entry
             patches += 1
             reasons[verdict.reason] += 1
             if verdict.accepted:
                 accepted[verdict.reason] += 1
                 pick = {"row": patch.row, "col": patch.col, "reason": verdict.reason, "score": verdict.score}
                 picks.append({**pick, "gain": verdict.gain})
+                if sheet is not None and len(shown) < MOST_PATCHES:
+                    shown.append((grid.patch(frame.image, patch), verdict.reason))
         text = "\n".join(f"frame {number}: sends {_describe(pick)}" for pick in picks)
+        seen += 1
         console.event("frame", text, frame=number, patches=patches, accepted=picks)
     console.table("verdicts", ("reason", "patches", "sent"), [(r, n, accepted[r]) for r, n in reasons.most_common()])
+    sent, patches = accepted.total(), reasons.total()
+    text = f"{seen} frames, {patches} patches: {sent} would be sent"
+    console.event("summary", text, frames=seen, patches=patches, sent=sent)
+    if sheet is not None:
+        _write_sheet(sheet, shown, console)
+
+
+@app.command("test-camera")
+def look_through(
+    agent_toml: AgentToml,
+    camera: Annotated[str, typer.Argument(metavar="CAMERA", help="Which of the node's cameras.")],
+    *,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="End after so many frames.")] = 20,
+    within_s: Annotated[float, typer.Option("--within-s", min=0.1, max=600.0, help="End after so long.")] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Look through one camera: does it answer, how large are its frames, how many a second, and if not, why not.
+
+    Ends with 1 when there was no frame. Nothing is judged, sent or moved.
+    """
+    from edge_agent.inspection.cameras.build import build_camera, find_camera, leaving_no_trace  # noqa: PLC0415
+    from edge_agent.inspection.cameras.probe import probe  # noqa: PLC0415
+
+    agent, lines = load_agent(agent_toml)
+    table = leaving_no_trace(find_camera(agent, camera, agent_toml))
+    line, clock = lines[table.line], SystemClock()
+    kind = str(type(table.source).__struct_config__.tag)
+    built = build_camera(table, line, node=agent.node, base=agent_toml.resolve().parent, clock=clock, until_done=True)
+    found = probe(built, clock, frames=frames, within_s=within_s)
+    size = found.size
+    text = f"camera {camera} ({kind}): no frame: {found.reason}"
+    if size is not None:
+        rows, columns = line.grid.patch_shape(*size)
+        rate = "" if found.frames_per_s is None else f", {found.frames_per_s:.3g} frames/s"
+        ids = "".join(f", {name} {value}" for name, value in found.ids)
+        text = f"camera {camera} ({kind}): {size[0]} x {size[1]} pixels, {rows} x {columns} patches{rate}{ids}"
+    Console(as_json=as_json).event(
+        "camera",
+        text,
+        camera=camera,
+        type=kind,
+        reachable=found.reachable,
+        height=None if size is None else size[0],
+        width=None if size is None else size[1],
+        frames_per_s=found.frames_per_s,
+        frames=found.frames,
+        frames_bad=found.bad,
+        ids=dict(found.ids),
+        reason=found.reason,
+    )
+    if not found.reachable:
+        raise typer.Exit(1)
+
+
+def _write_sheet(path: Path, shown: "list[tuple[Image, str]]", console: Console) -> None:
+    from edge_agent.inspection.contact_sheet import contact_sheet  # noqa: PLC0415
+    from shared.files import write_durably  # noqa: PLC0415
+    from shared.images import encode_image  # noqa: PLC0415
+
+    if not shown:
+        console.warn(f"{path}: nothing would be sent; no picture is written")
+        return
+    write_durably(path, encode_image(contact_sheet(shown)))
+    console.event("sheet", f"{path}: {len(shown)} patches, green novel, blue floor", file=str(path), patches=len(shown))
 
 
 def _frame_number(entry: "tuple[Frame, Patch, Verdict] | BadFrame") -> int:
@@ -124,6 +204,9 @@ def _check_files(agent: AgentConfig, base: Path) -> None:
     """Refuse at the start what the courier would only stumble over later."""
     if agent.broker.password_file is not None:
         read_secret(base / agent.broker.password_file)
+    for camera in agent.cameras:
+        if isinstance(camera.source, RtspSource) and camera.source.password_file is not None:
+            read_secret(base / camera.source.password_file)
     if agent.broker.ca_file is not None and not (base / agent.broker.ca_file).is_file():
         raise ConfigError(f"broker.ca_file: {base / agent.broker.ca_file} is not a file; the broker cannot be trusted")
 

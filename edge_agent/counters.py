@@ -15,6 +15,8 @@ def add_counters(before: Mapping[str, CameraState], cameras: Sequence[CameraStat
 def _add(before: CameraState, camera: CameraState) -> CameraState:
     return msgspec.structs.replace(
         camera,
+        # A process that saw nothing yet must not make the next one begin anew.
+        frame_number=camera.frame_number if camera.frame_number >= 0 else before.frame_number,
         frames=before.frames + camera.frames,
         frames_bad=before.frames_bad + camera.frames_bad,
         frames_missed=before.frames_missed + camera.frames_missed,

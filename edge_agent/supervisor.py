@@ -289,7 +289,8 @@ class Supervisor:
         # Candidate ids count from zero in each process, so each needs a name of its own.
         boot = self._boot if self._inspection.starts == 1 else new_boot_id()
         until_done = ["--until-done"] if self._ending.until_done else []
-        return [*_python("edge_agent.inspection"), str(self._agent_toml), "--boot", boot, *until_done]
+        seen = [f"--after={camera.camera}={camera.frame_number}" for camera in self._before.values()]
+        return [*_python("edge_agent.inspection"), str(self._agent_toml), "--boot", boot, *until_done, *seen]
 
     def _courier_argv(self) -> list[str]:
         return [*_python("edge_agent.courier"), str(self._agent_toml), "--boot", self._boot]

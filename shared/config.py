@@ -22,7 +22,7 @@ from shared.errors import ConfigError
 from shared.geometry import PatchGrid
 from shared.kinds import Colour, Count, Interval, Name, Port, Positive, Share, Table
 from shared.precision import ReleaseTable
-from shared.sources import CameraTable, SteelLineSource
+from shared.sources import CameraTable, SteelLineSource, faults_of_camera
 from shared.tables import read_tables, refuse
 from shared.ways import GreedySampler, Sampler, StrategyName, Weighting
 
@@ -350,6 +350,7 @@ def read_secret(path: Path) -> str:
         raise ConfigError(f"{path}: mode lets others read it; run chmod 600 {path}")
     return text
 
+        problems += [f"cameras.{camera.name}.{fault}" for fault in faults_of_camera(camera)]
 
 def _lines(path: Path, files: tuple[str, ...]) -> dict[str, LineConfig]:
     lines: dict[str, LineConfig] = {}

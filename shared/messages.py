@@ -46,6 +46,8 @@ class Candidate(Message, frozen=True, kw_only=True):
     crop: bytes
     #: How many patches the camera had seen when this one was accepted: what a uniform sample is uniform over.
     seen: int = 0
+    #: Ids of the part, the lot or the recipe that the frame shows.
+    ids: dict[str, str] = {}
 
 
 class CameraState(Struct, frozen=True, kw_only=True):
@@ -61,6 +63,8 @@ class CameraState(Struct, frozen=True, kw_only=True):
     bytes_seen: int = 0
     verdicts: dict[str, int] = {}
     frame_ms: float = 0.0
+    #: Why the camera gives no frames; empty while it does.
+    away: str = ""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ PACKAGES = ("shared", "edge_agent", "trainer", "deploy")
 DOORS: dict[str, tuple[str, ...]] = {
     "PIL": ("shared/images.py",),
     "alembic": ("trainer/pool/",),
+    "av": ("edge_agent/inspection/cameras/footage.py",),
     "cv2": ("trainer/experiment/superpixels.py",),
     "dppy": ("trainer/selection/samplers/dppy.py",),
     "fastapi": ("trainer/web/",),
@@ -48,7 +49,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     # The standard library's own ways to the disk and the network.
     "http": ("shared/fetcher.py",),
     "sqlite3": ("edge_agent/", "trainer/pool/"),
-    "urllib": ("shared/fetcher.py",),
+    "urllib": ("edge_agent/inspection/cameras/rtsp.py", "shared/fetcher.py"),
 }
 #: Libraries that are our language: everywhere in their packages.
 LANGUAGE = {"msgspec": PACKAGES, "numpy": PACKAGES, "scipy": ("trainer",)}

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -41,6 +42,7 @@ class CandidateMaker:
         embedding: NDArray[np.float32] | None,
         release: LoadedRelease | None,
         seen: int,
+        ids: Mapping[str, str],
     ) -> bytes | None:
         """Pack one candidate; None when it is larger than a message may be, whatever the JPEG quality."""
         with self._lock:
@@ -66,6 +68,7 @@ class CandidateMaker:
                 crop_format=line.crop.format,
                 crop=crop,
                 seen=seen,
+                ids=dict(ids),
             )
             data = codec.encode(message)
             if len(data) <= codec.MAX_MESSAGE_BYTES:

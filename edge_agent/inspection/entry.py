@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("agent_toml", type=Path)
     parser.add_argument("--boot", required=True)
     parser.add_argument("--until-done", action="store_true")
+    parser.add_argument("--after", action="append", default=[], metavar="CAMERA=FRAME")
     options = parser.parse_args()
     # The supervisor ends its children in order; a Ctrl-C meant for it must not end them first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -27,7 +28,11 @@ def main() -> int:
     set_up_log(node=options.agent_toml.stem, part="inspection")
     try:
         inspection = Inspection(
-            options.agent_toml, boot=options.boot, until_done=options.until_done, clock=SystemClock()
+            options.agent_toml,
+            boot=options.boot,
+            until_done=options.until_done,
+            clock=SystemClock(),
+            after={camera: int(frame) for camera, _, frame in (seen.partition("=") for seen in options.after)},
         )
     except WinnowError as error:
         LOG.error("%s", error)

@@ -6,11 +6,12 @@ so every frame is judged by one release from beginning to end.
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from edge_agent.handoff import Handed
-from edge_agent.inspection.cameras.camera import BadFrame, Camera, Frame
+from edge_agent.inspection.cameras.camera import Away, BadFrame, Camera, Frame
 from edge_agent.inspection.candidates import CandidateMaker
 from edge_agent.inspection.inspector import Inspector, Judged
 from edge_agent.inspection.loading import LoadedRelease
@@ -46,6 +47,7 @@ class CameraLoop:
         maker: CandidateMaker,
         sender: Sender,
         clock: Clock,
+        ids: Mapping[str, str],
     ) -> None:
         self.name = name
         self.line = inspector.line.line
@@ -55,10 +57,13 @@ class CameraLoop:
         self._maker = maker
         self._sender = sender
         self._clock = clock
+        #: What every frame of the camera is marked with; what a frame brings itself counts more.
+        self._ids = ids
         self._verdicts: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self._frames = self._bad = self._missed = self._patches = self._bytes = 0
         self._frame_number = -1
         self._frame_ms = 0.0
+        self._away = ""
         #: Replaced whole after each frame, so that whoever reads it sees one moment.
         self.state = self._state()
 
@@ -66,12 +71,16 @@ class CameraLoop:
         """Judge frames until the camera ends or ``stop`` is set."""
         for frame in self._camera.frames(stop):
             started = self._clock.monotonic()
-            self._frame_number = frame.number
             match frame:
+                case Away(reason):
+                    self._say_away(reason)
                 case BadFrame():
+                    self._frame_number = frame.number
                     self._skip(frame.reason)
                 case Frame():
+                    self._frame_number = frame.number
                     self._missed += frame.missed
+                    self._say_away("")
                     self._inspect(frame, started)
             self.state = self._state()
 
@@ -105,6 +114,7 @@ class CameraLoop:
             embedding=judged.embeddings.get(index),
             release=self._inspector.release,
             seen=self._patches,
+            ids={**self._ids, **frame.ids},
         )
         if data is None:
             return False
@@ -112,6 +122,14 @@ class CameraLoop:
         value = FLOOR_VALUE if verdict.reason == "floor" else verdict.gain or 0.0
         self._sender.offer(Handed(line.line, value, data))
         return True
+
+    def _say_away(self, reason: str) -> None:
+        """Note that the camera gives no frames, and why, or that it gives them again; said once for each reason."""
+        if reason and reason != self._away:
+            LOG.warning("camera %s: %s; looking again", self.name, reason)
+        elif self._away and not reason:
+            LOG.info("camera %s: gives frames again", self.name)
+        self._away = reason
 
     def _skip(self, reason: str) -> None:
         self._bad += 1
@@ -129,4 +147,5 @@ class CameraLoop:
             bytes_seen=self._bytes,
             verdicts=dict(self._verdicts),
             frame_ms=round(self._frame_ms, 3),
+            away=self._away,
         )

@@ -7,7 +7,7 @@ and put into the line's slot when it is whole; one that does not come up changes
 import queue
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -64,13 +64,17 @@ _Event = ToInspection | Swapped | SwapRefused | _Ended | _Hangup
 class Inspection:
     """Everything of the process but its streams and signals."""
 
-    def __init__(self, agent_toml: Path, *, boot: str, until_done: bool, clock: Clock) -> None:
+    def __init__(
+        self, agent_toml: Path, *, boot: str, until_done: bool, clock: Clock, after: Mapping[str, int] | None = None
+    ) -> None:
         self._agent, self._lines = load_agent(agent_toml)
         self.node = self._agent.node
         self._clock = clock
         self._slots = {camera.line: LineSlot() for camera in self._agent.cameras}
         self._sender = Sender(NodePaths.of(agent_toml, self._agent).handoff_socket, clock)
-        self._loops = self._build_loops(agent_toml.resolve().parent, boot=boot, until_done=until_done)
+        self._loops = self._build_loops(
+            agent_toml.resolve().parent, boot=boot, until_done=until_done, after=after or {}
+        )
         self._inbox: queue.Queue[_Event] = queue.Queue()
         self._swaps: queue.Queue[Swap | None] = queue.Queue()
         self._stop = threading.Event()
@@ -200,13 +204,19 @@ class Inspection:
 
         return run
 
-    def _build_loops(self, base: Path, *, boot: str, until_done: bool) -> list[CameraLoop]:
+    def _build_loops(self, base: Path, *, boot: str, until_done: bool, after: Mapping[str, int]) -> list[CameraLoop]:
         maker = CandidateMaker(node=self._agent.node, boot=boot)
         loops = []
         for table in self._agent.cameras:
             line = self._lines[table.line]
             camera = build_camera(
-                table, line, node=self._agent.node, base=base, clock=self._clock, until_done=until_done
+                table,
+                line,
+                node=self._agent.node,
+                base=base,
+                clock=self._clock,
+                until_done=until_done,
+                after=after.get(table.name),
             )
             rng = camera_rng(boot, table.name)
             loops.append(
@@ -218,6 +228,7 @@ class Inspection:
                     maker=maker,
                     sender=self._sender,
                     clock=self._clock,
+                    ids=table.ids,
                 )
             )
         return loops

@@ -1,15 +1,19 @@
 """The command line of a node."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from edge_agent.cli import app
 from edge_agent.releases.activation import Held
-from shared.errors import ConfigError
+from shared.errors import ConfigError, InputError
+from shared.images import decode_image
+from tests.edge_agent.inspection.footage import write_video
 
 AgentToml = Callable[..., Path]
 Build = Callable[..., Held]
@@ -48,6 +52,74 @@ def test_a_replay_names_a_frame_that_cannot_be_read(agent_toml: AgentToml, tmp_p
     assert [frame["patches"] for frame in frames] == [4, 0, 4]
     assert "frame 1" in answer.stderr
     assert "skipped" in answer.stderr
+
+
+def test_a_replay_ends_with_a_summary_and_draws_what_would_be_sent(
+    agent_toml: AgentToml, tmp_path: Path, build_release: Build
+) -> None:
+    path, sheet = agent_toml(), tmp_path / "sheet.png"
+    held = build_release(tmp_path / "store", 1)
+    directory = tmp_path / "store" / "releases" / "strip" / held.release
+    words = ("replay", path, "--camera", "top", "--release", directory, "--sheet", sheet, "--json")
+
+    rows = [json.loads(line) for line in invoke(*words).splitlines()]
+
+    (summary,) = [row for row in rows if row.get("event") == "summary"]
+    sent = sum(len(row["accepted"]) for row in rows if row.get("event") == "frame")
+    assert (summary["frames"], summary["patches"], summary["sent"]) == (3, 12, sent)
+    picture = decode_image(sheet.read_bytes(), what="sheet", channels=3)
+    # Patches of 32 pixels, each in a frame of 4.
+    side = int(np.ceil(np.sqrt(sent)))
+    assert picture.shape == (-(-sent // side) * 40, side * 40, 3)
+
+
+def test_a_replay_looks_at_a_clip_instead_of_the_camera(agent_toml: AgentToml, tmp_path: Path) -> None:
+    path = agent_toml()
+    write_video(tmp_path / "clip.mp4", [20, 90], height=64, width=64)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "images" / "1.png").rename(tmp_path / "other" / "1.png")
+
+    def frames(clip: str) -> int:
+        lines = invoke("replay", path, "--camera", "top", "--clip", tmp_path / clip, "--json").splitlines()
+        (summary,) = [row for row in map(json.loads, lines) if row.get("event") == "summary"]
+        return int(summary["frames"])
+
+    assert (frames("clip.mp4"), frames("other"), frames("images")) == (2, 1, 2)
+
+
+def test_a_replay_of_a_clip_that_is_none_says_so(agent_toml: AgentToml, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line\.toml: invalid data found"):
+        invoke("replay", agent_toml(), "--camera", "top", "--clip", tmp_path / "line.toml")
+
+
+def test_a_camera_that_answers_is_described(agent_toml: AgentToml, tmp_path: Path) -> None:
+    path = agent_toml()
+
+    answer = json.loads(invoke("test-camera", path, "top", "--json"))
+    text = invoke("test-camera", path, "top")
+
+    assert answer["reachable"] is True
+    assert (answer["type"], answer["height"], answer["width"], answer["frames"]) == ("folder", 64, 64, 3)
+    assert answer["frames_per_s"] > 0
+    assert text.startswith("camera top (folder): 64 x 64 pixels, 2 x 2 patches")
+    assert not (tmp_path / "agent").exists()
+
+
+def test_a_camera_that_does_not_answer_says_why_without_its_password(agent_toml: AgentToml, tmp_path: Path) -> None:
+    path = agent_toml()
+    secret = tmp_path / "secret"
+    secret.write_text("geheim")
+    secret.chmod(0o600)
+    source = 'type = "rtsp", url = "rtsp://127.0.0.1:1/x", username = "root", password_file = "secret"'
+    text = re.sub('type = "folder".*(?= })', source, path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+
+    answer = CliRunner().invoke(app, ["test-camera", str(path), "top", "--within-s", "0.2", "--json"])
+
+    assert answer.exit_code == 1
+    found = json.loads(answer.stdout)
+    assert (found["reachable"], found["reason"]) == (False, "rtsp://127.0.0.1:1/x: connection refused")
+    assert "geheim" not in answer.output
 
 
 def test_a_replay_of_an_unknown_camera_names_the_known_ones(agent_toml: AgentToml) -> None:

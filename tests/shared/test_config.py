@@ -15,7 +15,7 @@ from shared.config import (
     read_secret,
 )
 from shared.errors import ConfigError
-from shared.sources import FolderSource, SteelLineSource
+from shared.sources import FolderSource, SteelLineSource, masked
 
 LINE = """
 line = "strip"
@@ -97,6 +97,63 @@ def test_the_kind_of_a_camera_is_its_type(folder: Path) -> None:
     agent, _ = load_agent(folder / "agent.toml")
 
     assert agent.cameras[0].source == SteelLineSource(last_frame=9)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('{ type = "folder", path = "i", pattern = "" }', 'top.source.pattern is ""'),
+        ('{ type = "folder", path = "i", pattern = "/etc/*" }', 'top.source.pattern is "/etc/*"'),
+        ('{ type = "folder", path = "i", loop = true, processed = "p" }', "top.source.loop reads files again"),
+        ('{ type = "folder", path = "i", ids = "(" }', "top.source.ids is"),
+        ('{ type = "folder", path = "i", ids = "part[0-9]+" }', "which has no named group"),
+        ('{ type = "folder", path = "i", ids = "(?P<Part>.)" }', '"Part" is no name for an id'),
+        ('{ type = "rtsp", url = "http://cam/x" }', 'top.source.url is "http://cam/x"'),
+        ('{ type = "rtsp", url = "rtsp://cam/x", password_file = "p" }', "without a username"),
+    ],
+)
+def test_a_source_that_cannot_be_is_refused_with_its_key(folder: Path, source: str, words: str) -> None:
+    path = folder / "agent.toml"
+    path.write_text(AGENT.replace('{ type = "folder", path = "images" }', source))
+
+    (problem,) = problems_of(path, load_agent)
+
+    assert problem.startswith(f"{path}: cameras.top.source.")
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    "url", ["rtsp://root:geheim@cam/x", "http://root:geheim@cam/x", "rtsp://cam/x?password=geheim@"]
+)
+def test_a_password_in_an_address_is_never_repeated(folder: Path, url: str) -> None:
+    path = folder / "agent.toml"
+    path.write_text(AGENT.replace('type = "folder", path = "images"', f'type = "rtsp", url = "{url}", tip = 1'))
+
+    with pytest.raises(ConfigError) as refused:
+        load_agent(path)
+
+    path.write_text(AGENT.replace('type = "folder", path = "images"', f'type = "rtsp", url = "{url}"'))
+    said = str(refused.value)
+    if "?" not in url:
+        said += "".join(problems_of(path, load_agent))
+    assert "geheim" not in said + masked(url)
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        ('{ recipe = "" }', 'top.ids: id recipe is ""'),
+        ('{ Recipe = "thin" }', 'top.ids: "Recipe" is no name for an id'),
+        ("{ " + ", ".join(f'a{n} = "x"' for n in range(9)) + " }", "top.ids: 9 ids, at most 8 ride along"),
+    ],
+)
+def test_ids_that_cannot_ride_along_are_refused(folder: Path, ids: str, words: str) -> None:
+    path = folder / "agent.toml"
+    path.write_text(AGENT + f"ids = {ids}\n")
+
+    (problem,) = problems_of(path, load_agent)
+
+    assert words in problem
 
 
 def test_a_misspelt_key_is_refused_with_the_key_that_was_meant(folder: Path) -> None:

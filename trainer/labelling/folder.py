@@ -51,6 +51,8 @@ class TaskEntry(Struct, frozen=True, kw_only=True):
     purpose: str
     round: int
     explanation: dict[str, object]
+    #: Of the part, the lot or the recipe that the frame showed.
+    ids: dict[str, str] = {}
 
 
 class LabelsFile(Struct, frozen=True, kw_only=True):
@@ -201,4 +203,5 @@ def _task(task: LabelTask, entry: PoolEntry, line: LineConfig, *, with_prelabel:
         purpose=task.purpose,
         round=task.round,
         explanation=task.explanation,
+        ids=dict(entry.ids),
     )

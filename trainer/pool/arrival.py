@@ -19,7 +19,8 @@ from shared.config import LineConfig
 from shared.errors import InputError, WireError
 from shared.geometry import PatchGrid
 from shared.identity import CandidateId, is_name, sha256_hex
-from shared.images import decode_image, image_size
+from shared.images import UnreadImage
+from shared.marks import faults_of_ids
 from shared.messages import SCHEMA, Candidate, Message
 from trainer.pool.records import SEED_NODE, Arrival
 
@@ -159,6 +160,9 @@ def _check_words(candidate: Candidate) -> None:
 
 
 def _check_embedding(candidate: Candidate) -> None:
+    faults = faults_of_ids(candidate.ids)
+    if faults:
+        raise _RefusedError("words", f"candidate {candidate.id}: {faults[0]}")
     subject = f"candidate {candidate.id}"
     if (candidate.space is None) != (candidate.embedding is None):
         raise _RefusedError("embedding", f"{subject}: space and embedding must come together")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
+import msgspec
 import numpy as np
 import sqlalchemy as sa
 
@@ -13,7 +14,7 @@ from shared.images import decode_image
 from trainer.pool.database import Database
 from trainer.pool.records import FLOOR, SEED_NODE, STATES, AddReport, Arrival, PoolEntry, State
 from trainer.pool.retention import trim
-from trainer.pool.schema import candidate, counter, embedding
+from trainer.pool.schema import candidate, candidate_ids, counter, embedding
 
 #: Fewer than the 999 values that the oldest SQLite takes in one statement.
 _IDS_AT_ONCE: Final = 500
@@ -40,6 +41,13 @@ class Candidates(Database):
             vectors = [row for arrival in kept if (row := _embedding_row(arrival)) is not None]
             if vectors:
                 connection.execute(sa.insert(embedding), vectors)
+            marks = [
+                {"candidate_id": arrival.candidate.id, "ids": msgspec.json.encode(arrival.candidate.ids).decode()}
+                for arrival in kept
+                if arrival.candidate.ids
+            ]
+            if marks:
+                connection.execute(sa.insert(candidate_ids), marks)
             for line in sorted({arrival.line for arrival in arrivals if arrival.node != SEED_NODE}):
                 self._count_arrivals(line, arrivals=arrivals, kept=kept)
         return AddReport(new=len(kept), again=len(arrivals) - len(kept))
@@ -115,8 +123,12 @@ class Candidates(Database):
         found: dict[str, PoolEntry] = {}
         with self.read() as connection:
             for some in chunks(ids, _IDS_AT_ONCE):
-                query = sa.select(*_ENTRY_COLUMNS).where(candidate.c.id.in_(some))
-                found |= {row["id"]: PoolEntry(**row) for row in connection.execute(query).mappings()}
+                query = (
+                    sa.select(*_ENTRY_COLUMNS, candidate_ids.c.ids)
+                    .outerjoin_from(candidate, candidate_ids)
+                    .where(candidate.c.id.in_(some))
+                )
+                found |= {row["id"]: _entry(row) for row in connection.execute(query).mappings()}
         return in_order(ids, found, what="candidates")
 
     def crops(self, ids: Sequence[str], *, channels: int) -> Iterator[tuple[str, Image]]:
@@ -141,6 +153,11 @@ def in_order(ids: Iterable[str], found: Mapping[str, T], *, what: str) -> list[T
     if missing:
         raise StateError(f"pool: {len(missing)} of {len(asked)} {what} are not there, the first is {missing[0]}")
     return [found[name] for name in asked]
+
+
+def _entry(row: sa.RowMapping) -> PoolEntry:
+    ids = row["ids"]
+    return PoolEntry(**{**row, "ids": {} if ids is None else msgspec.json.decode(ids, type=dict[str, str])})
 
 
 def _row(arrival: Arrival) -> dict[str, object]:

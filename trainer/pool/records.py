@@ -1,5 +1,6 @@
 """What goes into the pool and what comes out: frozen values, no database in sight."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -59,6 +60,8 @@ class PoolEntry:
     crop_format: str
     received_at: float
     state: State
+    #: Of the part, the lot or the recipe that its frame showed.
+    ids: Mapping[str, str]
 
     @property
     def inside(self) -> tuple[int, int]:

@@ -38,6 +38,14 @@ candidate = sa.Table(
     sa.Index("ix_candidate_line_state_reason_gain", "line", "state", "reason", "gain", "received_at"),
 )
 
+#: Part, lot and recipe as one JSON object. Beside the candidate, not behind its crop: and most have none.
+candidate_ids = sa.Table(
+    "candidate_ids",
+    metadata,
+    sa.Column("candidate_id", sa.Text, sa.ForeignKey("candidate.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("ids", sa.Text, nullable=False),
+)
+
 embedding = sa.Table(
     "embedding",
     metadata,

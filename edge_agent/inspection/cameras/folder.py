@@ -2,7 +2,8 @@
 
 The folder is read again and again. A file is taken once its size and time are the same in two readings, so
 that one still being written is left alone, and it is known by its name, time and size: a file written anew
-is a new frame. Order is the natural one: frame2 before frame10.
+is a new frame. Order is the natural one: frame2 before frame10. A file that was judged may be moved out of the
+way; nothing that lies there is ever overwritten, and a file that cannot be moved stays and is not read again.
 """
 
 import errno
@@ -13,19 +14,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from edge_agent.inspection.cameras.camera import BadFrame, Frame
+from edge_agent.inspection.cameras.camera import Away, BadFrame, Frame, Seen
 from edge_agent.inspection.cameras.pace import Pace
 from edge_agent.log import LOG
 from shared.clock import Clock
-from shared.errors import ConfigError, InputError
+from shared.errors import InputError, LinkError
 from shared.files import read_bounded
 from shared.images import decode_image
+from shared.marks import faults_of_ids
 from shared.sources import FolderSource
 
 #: Above any image that ``MAX_PIXELS`` lets through, uncompressed RGB.
 _MAX_FILE_BYTES: Final = 256 << 20
 #: A file's name, time in nanoseconds and size.
 _Known = tuple[str, int, int]
+#: How many files of one name a folder of judged files takes.
+_MOST_ALIKE: Final = 10_000
 
 
 class FolderCamera:
@@ -36,17 +40,17 @@ class FolderCamera:
         directory: Path,
         source: FolderSource,
         *,
+        base: Path,
         frames_per_s: float | None,
         channels: int,
         clock: Clock,
         until_done: bool,
     ) -> None:
-        if not source.pattern or Path(source.pattern).is_absolute():
-            raise ConfigError(
-                f'{directory}: pattern "{source.pattern}" names no files in the folder; use one like *.png'
-            )
         self._directory = directory
         self._source = source
+        self._ids = None if source.ids is None else re.compile(source.ids)
+        self._processed = None if source.processed is None else base / source.processed
+        self._failed = None if source.failed is None else base / source.failed
         self._channels = channels
         self._clock = clock
         self._ends = until_done and not source.loop
@@ -54,11 +58,15 @@ class FolderCamera:
         self._taken: set[_Known] = set()
         self._away = False
 
-    def frames(self, stop: threading.Event) -> Iterator[Frame | BadFrame]:
+    def frames(self, stop: threading.Event) -> Iterator[Seen]:
         number = 0
         before: set[_Known] = set()
         while not stop.is_set():
-            found = self._list()
+            try:
+                found, self._away = self._list(), False
+            except LinkError as error:
+                found, self._away = set(), True
+                yield Away(str(error))
             if self._ends and not found - self._taken:
                 return
             readable = False
@@ -73,6 +81,7 @@ class FolderCamera:
                 readable |= isinstance(frame, Frame)
                 yield frame
                 self._taken.add(entry)
+                self._put_away(entry[0], self._processed if isinstance(frame, Frame) else self._failed)
                 number += 1
             before = found
             if not self._away:
@@ -84,21 +93,19 @@ class FolderCamera:
                 self._clock.wait(stop, self._source.poll_s)
 
     def _list(self) -> set[_Known]:
-        """Read the folder; nothing while it is away."""
+        """Read the folder; a ``LinkError`` while it is away."""
         try:
             if not self._directory.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder")
             known = [self._know(path) for path in self._directory.glob(self._source.pattern)]
         except OSError as error:
-            self._say_away(error)
-            return set()
-        self._away = False
+            raise LinkError(f"{self._directory}: {error.strerror}") from None
         return {entry for entry in known if entry is not None}
 
     def _know(self, path: Path) -> _Known | None:
         """Name a file's state; None for what is no file, or none any more."""
         # Hidden files are how others write before they rename.
-        if path.name.startswith("."):
+        if path.name.startswith(".") or path.parent in (self._processed, self._failed):
             return None
         try:
             found = path.stat()
@@ -108,10 +115,16 @@ class FolderCamera:
             return None
         return str(path.relative_to(self._directory)), found.st_mtime_ns, found.st_size
 
-    def _say_away(self, error: OSError) -> None:
-        if not self._away:
-            LOG.warning("%s: %s; looking again every %g s", self._directory, error.strerror, self._source.poll_s)
-        self._away = True
+    def _put_away(self, name: str, directory: Path | None) -> None:
+        """Move a judged file to where the operator wants it."""
+        path = self._directory / name
+        if directory is None or not path.exists():
+            return
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            path.rename(_free(directory, path))
+        except OSError as error:
+            LOG.warning("%s: %s; it stays where it is and is not read again", path, error.strerror)
 
     def _read(self, entry: _Known, number: int) -> Frame | BadFrame:
         name, time_ns, _ = entry
@@ -121,7 +134,22 @@ class FolderCamera:
             image = decode_image(data, what=str(path), channels=self._channels)
         except InputError as error:
             return BadFrame(number, str(error))
-        return Frame(number, time_ns / 1e9, image)
+        return Frame(number, time_ns / 1e9, image, ids=self._read_ids(name))
+
+    def _read_ids(self, name: str) -> dict[str, str]:
+        """Read the ids out of a file's name; what cannot ride along is left out."""
+        found = None if self._ids is None else self._ids.search(name)
+        ids = {} if found is None else {key: value for key, value in found.groupdict().items() if value}
+        return {key: value for key, value in ids.items() if not faults_of_ids({key: value})}
+
+
+def _free(directory: Path, path: Path) -> Path:
+    """Name a place that nothing lies at: a file of the same name keeps its own."""
+    for count in range(1, _MOST_ALIKE):
+        place = directory / (path.name if count == 1 else f"{path.stem}-{count}{path.suffix}")
+        if not place.exists():
+            return place
+    raise FileExistsError(errno.EEXIST, f"{directory} has {_MOST_ALIKE} files of this name")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 
-from edge_agent.inspection.cameras.camera import BadFrame, Frame
+from edge_agent.inspection.cameras.camera import Frame, Seen
 from edge_agent.inspection.cameras.pace import Pace
 from shared.clock import Clock
 from shared.sources import SteelLineSource
@@ -14,16 +14,25 @@ class SteelLineCamera:
     """A strip that runs under the camera."""
 
     def __init__(
-        self, line: SteelLine, source: SteelLineSource, *, frames_per_s: float | None, channels: int, clock: Clock
+        self,
+        line: SteelLine,
+        source: SteelLineSource,
+        *,
+        frames_per_s: float | None,
+        channels: int,
+        clock: Clock,
+        after: int | None = None,
     ) -> None:
         self._line = line
         self._source = source
+        #: The strip has moved on since an inspection process saw this frame.
+        self._first = source.first_frame if after is None else max(source.first_frame, after + 1)
         self._channels = channels
         self._clock = clock
         self._pace = Pace(clock, frames_per_s)
 
-    def frames(self, stop: threading.Event) -> Iterator[Frame | BadFrame]:
-        number = self._source.first_frame
+    def frames(self, stop: threading.Event) -> Iterator[Seen]:
+        number = self._first
         last = self._source.last_frame
         while not stop.is_set() and (last is None or number <= last):
             missed = self._pace.wait(stop)

@@ -4,6 +4,7 @@ The task graph scores a patch by its mean grey, the space graph describes it by 
 both are easy to work out by hand.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,48 @@ def space_graph(grid: PatchGrid) -> bytes:
     ]
     patch = ("m", grid.patch_px, grid.patch_px, grid.channels)
     return _model(nodes, ("patches", patch), {"embedding": ("m", DIM)}, constants)
+
+
+#: A package of somebody else's with a camera: it shows greys, and does what its settings say.
+ACME = """
+import numpy as np
+from edge_agent.inspection.cameras.camera import Frame
+
+class AcmeCamera:
+    made = 0
+
+    def __init__(self, settings, setting):
+        type(self).made += 1
+        self.settings, self.setting = settings, setting
+
+    def frames(self, stop):
+        side = self.settings.get("side", 8)
+        for number, grey in enumerate(self.settings.get("greys", "").split()):
+            if grey == "raise":
+                raise RuntimeError("the driver is gone")
+            image = np.full((side, side, self.setting.channels), int(grey), self.settings.get("dtype", "uint8"))
+            yield Frame(number, self.setting.clock.now(), image, ids=dict(part="x" * self.settings.get("id", 1)))
+
+def make(settings, setting):
+    return AcmeCamera(settings, setting)
+
+broken = 7
+"""
+
+
+@pytest.fixture
+def acme(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Install a package that brings cameras; the name of the one that works."""
+    place = tmp_path_factory.mktemp("site-packages")
+    (place / "acme_cameras.py").write_text(ACME, encoding="utf-8")
+    info = place / "acme_cameras-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-cameras\nVersion: 1.0\n", encoding="utf-8")
+    entries = "acme = acme_cameras:make\nbroken = acme_cameras:broken\nmissing = acme_cameras:nowhere\n"
+    (info / "entry_points.txt").write_text(f"[winnow.cameras]\n{entries}", encoding="utf-8")
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.delitem(sys.modules, "acme_cameras", raising=False)
+    return "acme"
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,22 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from edge_agent.inspection.cameras.build import build_camera
-from edge_agent.inspection.cameras.camera import BadFrame, Camera, Frame
+from edge_agent.inspection.cameras.build import build_camera, leaving_no_trace
+from edge_agent.inspection.cameras.camera import Away, BadFrame, Camera, Frame, Seen
 from edge_agent.inspection.cameras.folder import FolderCamera
 from edge_agent.inspection.cameras.pace import Pace
 from edge_agent.inspection.cameras.steel_line import SteelLineCamera
 from shared.clock import ManualClock
 from shared.config import LineConfig, SimulatorTable
-from shared.errors import ConfigError
 from shared.images import encode_image
-from shared.sources import CameraTable, FolderSource, SteelLineSource
+from shared.sources import CameraTable, FolderSource, PluginSource, RtspSource, Source, SteelLineSource, VideoSource
 from shared.steel_line import DEFECTS, SteelLine
+from tests.edge_agent.inspection.footage import write_video
 
 
 def write_image(path: Path, grey: int, *, shape: tuple[int, ...] = (20, 30)) -> None:
@@ -24,16 +25,27 @@ def write_image(path: Path, grey: int, *, shape: tuple[int, ...] = (20, 30)) -> 
 
 
 def folder_camera(
-    directory: Path, *, loop: bool = False, until_done: bool = True, channels: int = 1, pattern: str = "*"
+    directory: Path,
+    *,
+    until_done: bool = True,
+    channels: int = 1,
+    clock: ManualClock | None = None,
+    **source: Any,
 ) -> FolderCamera:
-    source = FolderSource(path=str(directory), loop=loop, pattern=pattern)
     return FolderCamera(
-        directory, source, frames_per_s=None, channels=channels, clock=ManualClock(), until_done=until_done
+        directory,
+        FolderSource(path=str(directory), **source),
+        base=directory.parent,
+        frames_per_s=None,
+        channels=channels,
+        clock=clock or ManualClock(),
+        until_done=until_done,
     )
 
 
-def greys(frames: Iterator[Frame | BadFrame]) -> list[int | str]:
-    return [int(frame.image[0, 0, 0]) if isinstance(frame, Frame) else "bad" for frame in frames]
+def greys(frames: Iterator[Seen]) -> list[int | str]:
+    words = {BadFrame: "bad", Away: "away"}
+    return [int(seen.image[0, 0, 0]) if isinstance(seen, Frame) else words[type(seen)] for seen in frames]
 
 
 def steel_camera(clock: ManualClock, *, last_frame: int, frames_per_s: float | None, channels: int = 1) -> Camera:
@@ -74,9 +86,7 @@ def test_a_file_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
     growing = tmp_path / "b.png"
     writer = Writer([lambda part=part: growing.write_bytes(b"part" * part) for part in range(1, 6)])
     writer.steps.append(lambda: write_image(growing, 2))
-    camera = FolderCamera(
-        tmp_path, FolderSource(path="."), frames_per_s=None, channels=1, clock=writer, until_done=False
-    )
+    camera = folder_camera(tmp_path, clock=writer, until_done=False)
 
     first = next(camera.frames(threading.Event()))
 
@@ -170,10 +180,78 @@ def test_hidden_files_folders_and_other_patterns_are_not_frames(tmp_path: Path) 
     assert greys(folder_camera(tmp_path, pattern="*.png").frames(threading.Event())) == [2]
 
 
-@pytest.mark.parametrize("pattern", ["", "/etc/*"])
-def test_a_pattern_outside_the_folder_is_refused(tmp_path: Path, pattern: str) -> None:
-    with pytest.raises(ConfigError, match="pattern"):
-        folder_camera(tmp_path, pattern=pattern)
+def test_judged_files_are_moved_and_those_that_cannot_be_read_elsewhere(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    write_image(images / "1.png", 1)
+    (images / "2.png").write_bytes(b"not an image")
+    write_image(images / "3.png", 3)
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "3.png").write_bytes(b"of last week")
+    frames = folder_camera(images, processed="done", failed="images/failed").frames(threading.Event())
+
+    first = next(frames)
+    before = sorted(path.name for path in images.iterdir())
+    rest = greys(frames)
+
+    assert (greys(iter([first])), rest) == ([1], ["bad", 3])
+    # A frame in hand is not moved before it was judged: a node that dies then sees it again.
+    assert before == ["1.png", "2.png", "3.png"]
+    assert sorted(path.name for path in (tmp_path / "done").iterdir()) == ["1.png", "3-2.png", "3.png"]
+    assert (tmp_path / "done" / "3.png").read_bytes() == b"of last week"
+    assert [path.name for path in images.rglob("*")] == ["failed", "2.png"]
+
+
+def test_files_that_were_moved_below_the_folder_are_not_frames_again(tmp_path: Path) -> None:
+    write_image(tmp_path / "1.png", 1)
+    camera = folder_camera(tmp_path, pattern="**/*", processed=f"{tmp_path.name}/done")
+
+    again = folder_camera(tmp_path, pattern="**/*", processed=f"{tmp_path.name}/done")
+
+    assert greys(camera.frames(threading.Event())) == [1]
+    assert greys(again.frames(threading.Event())) == []
+
+
+def test_a_file_that_cannot_be_moved_stays_and_is_not_read_again(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    write_image(images / "1.png", 1)
+    (tmp_path / "done").write_text("a file where the folder should be", encoding="utf-8")
+
+    seen = greys(folder_camera(images, processed="done").frames(threading.Event()))
+
+    assert seen == [1]
+    assert (images / "1.png").exists()
+
+
+def test_a_camera_that_only_looks_moves_nothing(tmp_path: Path, line: LineConfig) -> None:
+    write_image(tmp_path / "1.png", 1)
+    source = FolderSource(path=".", processed="done", failed="failed")
+    table = leaving_no_trace(CameraTable(name="left", line=line.line, source=source))
+
+    camera = build_camera(table, line, node="press-03", base=tmp_path, clock=ManualClock(), until_done=True)
+
+    assert greys(camera.frames(threading.Event())) == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["1.png"]
+
+
+def test_ids_are_read_from_a_files_name(tmp_path: Path) -> None:
+    (tmp_path / "lot-7").mkdir()
+    write_image(tmp_path / "lot-7" / "part0012_a.png", 1)
+    write_image(tmp_path / "lot-7" / "spare.png", 2)
+    ids = "(?:lot-(?P<lot>[0-9]+)/)(?:part(?P<part>[0-9]+))?"
+
+    frames = folder_camera(tmp_path, pattern="**/*.png", ids=ids).frames(threading.Event())
+
+    assert [seen.ids for seen in frames if isinstance(seen, Frame)] == [{"lot": "7", "part": "0012"}, {"lot": "7"}]
+
+
+def test_an_id_too_long_to_ride_along_is_left_out(tmp_path: Path) -> None:
+    write_image(tmp_path / f"{'9' * 121}-7.png", 1)
+
+    frames = folder_camera(tmp_path, ids="(?P<part>9+)-(?P<lot>[0-9])").frames(threading.Event())
+
+    assert [seen.ids for seen in frames if isinstance(seen, Frame)] == [{"lot": "7"}]
 
 
 def test_a_folder_that_is_away_for_a_while_is_not_read_twice(tmp_path: Path) -> None:
@@ -186,21 +264,20 @@ def test_a_folder_that_is_away_for_a_while_is_not_read_twice(tmp_path: Path) -> 
         write_image(images / "2.png", 2)
 
     writer = Writer([])
-    camera = FolderCamera(
-        images, FolderSource(path="images"), frames_per_s=None, channels=1, clock=writer, until_done=False
-    )
-    frames = camera.frames(threading.Event())
+    frames = folder_camera(images, clock=writer, until_done=False).frames(threading.Event())
     first = next(frames)
 
     writer.steps = [lambda: images.rename(away), lambda: None, mounted]
-    second = next(frames)
+    later = [next(frames) for _ in range(3)]
 
-    assert greys(iter([first, second])) == [1, 2]
+    assert greys(iter([first, *later])) == [1, "away", "away", 2]
     assert writer.steps == []
 
 
 def test_a_missing_folder_ends_a_run_until_done(tmp_path: Path) -> None:
-    assert list(folder_camera(tmp_path / "nowhere").frames(threading.Event())) == []
+    seen = list(folder_camera(tmp_path / "nowhere").frames(threading.Event()))
+
+    assert seen == [Away(f"{tmp_path}/nowhere: not a folder")]
 
 
 def test_a_stopped_camera_gives_no_more_frames(tmp_path: Path) -> None:
@@ -275,7 +352,18 @@ def test_a_source_that_waits_for_us_is_slowed_and_loses_nothing() -> None:
     assert clock.monotonic() - start == pytest.approx(0.4 + 10.0 + 0.1)
 
 
-def test_every_source_of_the_configuration_becomes_a_camera(tmp_path: Path, line: LineConfig) -> None:
+def test_a_strip_goes_on_where_an_earlier_process_saw_it_last() -> None:
+    line = SteelLine(1, "strip/press-03/left", height_px=64, width_px=64, classes=[DEFECTS[0].name], scale=0.25)
+    source = SteelLineSource(first_frame=3, last_frame=9)
+
+    def first_seen(after: int | None) -> int:
+        camera = SteelLineCamera(line, source, frames_per_s=None, channels=1, clock=ManualClock(), after=after)
+        return next(seen.number for seen in camera.frames(threading.Event()) if isinstance(seen, Frame))
+
+    assert [first_seen(after) for after in (None, -1, 1, 5)] == [3, 3, 3, 6]
+
+
+def test_every_source_of_the_configuration_becomes_a_camera(tmp_path: Path, line: LineConfig, acme: str) -> None:
     simulated = LineConfig(
         line=line.line,
         classes=line.classes,
@@ -284,8 +372,20 @@ def test_every_source_of_the_configuration_becomes_a_camera(tmp_path: Path, line
     )
     write_image(tmp_path / "1.png", 5)
 
-    for source in (FolderSource(path="."), SteelLineSource(last_frame=0)):
+    write_video(tmp_path / "clip.mp4", [5])
+    sources = (
+        FolderSource(path=".", pattern="*.png"),
+        VideoSource(path="clip.mp4"),
+        RtspSource(url="rtsp://127.0.0.1:1/x"),
+        SteelLineSource(last_frame=0),
+        PluginSource(plugin=acme, settings={"greys": "5"}),
+    )
+    found = []
+
+    for source in sources:
         table = CameraTable(name="left", line=line.line, source=source)
         camera = build_camera(table, simulated, node="press-03", base=tmp_path, clock=ManualClock(), until_done=True)
+        found.append(type(next(iter(camera.frames(threading.Event())))))
 
-        assert len(list(camera.frames(threading.Event()))) == 1
+    assert {type(source) for source in sources} == {*get_args(Source)}
+    assert found == [Frame, Frame, Away, Frame, Frame]

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_agent.handoff import Handed
-from edge_agent.inspection.cameras.camera import BadFrame, Frame
+from edge_agent.inspection.cameras.camera import Away, BadFrame, Frame, Seen
 from edge_agent.inspection.candidates import CandidateMaker
 from edge_agent.inspection.inspector import Inspector
 from edge_agent.inspection.loading import LoadedRelease
@@ -29,11 +29,11 @@ MakeRelease = Callable[..., Any]
 class ListCamera:
     """Gives what it was given; ``between`` runs before each frame but the first."""
 
-    def __init__(self, frames: Sequence[Frame | BadFrame], between: Callable[[int], None] | None = None) -> None:
+    def __init__(self, frames: Sequence[Seen], between: Callable[[int], None] | None = None) -> None:
         self._frames = frames
         self._between = between
 
-    def frames(self, stop: threading.Event) -> Iterator[Frame | BadFrame]:
+    def frames(self, stop: threading.Event) -> Iterator[Seen]:
         for index, frame in enumerate(self._frames):
             if stop.is_set():
                 return
@@ -51,7 +51,16 @@ class Bench:
         self.sender = Sender(directory / "handoff.sock", clock)
         self.inspector = Inspector(line, rng=np.random.default_rng(0))
         maker = CandidateMaker(node="press-03", boot="0123abcd")
-        self.loop = CameraLoop("left", camera, self.inspector, self.slot, maker=maker, sender=self.sender, clock=clock)
+        self.loop = CameraLoop(
+            "left",
+            camera,
+            self.inspector,
+            self.slot,
+            maker=maker,
+            sender=self.sender,
+            clock=clock,
+            ids={"lot": "7", "recipe": "thin"},
+        )
 
     def run(self) -> list[Candidate]:
         self.loop.run(threading.Event())
@@ -103,6 +112,37 @@ def test_a_candidate_says_what_where_when_and_why(line: LineConfig, make_release
         crop = decode_image(candidate.crop, what="crop", channels=1)
         np.testing.assert_array_equal(crop, line.grid.crop(frame.image, patch))
     assert len({CandidateId.parse(candidate.id).seq for candidate in candidates}) == 4
+
+
+def test_the_ids_of_part_and_lot_ride_along(line: LineConfig, tmp_path: Path) -> None:
+    """What a frame says of itself counts more than what its camera's table says."""
+    frames = [Frame(0, 0.0, picture(0), ids={"part": "0012", "lot": "8"}), Frame(1, 0.0, picture(1))]
+
+    candidates = Bench(cold(line), ListCamera(frames), tmp_path).run()
+
+    ids = {candidate.frame: candidate.ids for candidate in candidates}
+    assert ids == {0: {"part": "0012", "lot": "8", "recipe": "thin"}, 1: {"lot": "7", "recipe": "thin"}}
+
+
+def test_a_camera_that_is_away_says_why_until_it_is_back(
+    line: LineConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+    gone = Away("rtsp://cam: connection refused")
+    camera = ListCamera(
+        [Frame(0, 0.0, picture(0)), gone, gone, Away("rtsp://cam: no answer within 5 s"), Frame(1, 0.0, picture(1))],
+        between=lambda _: seen.append(bench.loop.state.away),
+    )
+    bench = Bench(line, camera, tmp_path)
+
+    with caplog.at_level("INFO", logger="winnow"):
+        bench.run()
+
+    assert seen == ["", gone.reason, gone.reason, "rtsp://cam: no answer within 5 s"]
+    state = bench.loop.state
+    assert (state.away, state.frames, state.frames_bad, state.frame_number) == ("", 2, 0, 1)
+    # Said once for each reason, and once when it is over.
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
 
 
 def test_without_a_release_random_patches_go_without_score_or_embedding(line: LineConfig, tmp_path: Path) -> None:

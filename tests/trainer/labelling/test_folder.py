@@ -21,7 +21,7 @@ Mask = NDArray[np.uint8]
 @pytest.fixture
 def handed(pool: Pool, fill: Fill) -> list[str]:
     """Four candidates handed over; of the last only 20 x 10 pixels lie inside its frame."""
-    ids = [*fill(range(3)), *fill(range(3, 4), inside=(20, 10))]
+    ids = [*fill(range(3)), *fill(range(3, 4), inside=(20, 10), ids={"part": "0012"})]
     pool.hand_over("strip", 2, [Pick(ids[0], "reference", {"strategy": "random"})])
     pool.hand_over("strip", 2, [Pick(name, "train", {"strategy": "kdpp", "score": 0.5}) for name in ids[1:]])
     return ids
@@ -57,6 +57,7 @@ def test_the_hand_over_says_all_that_a_painter_needs(pool: Pool, folder: Path, h
     assert tasks[handed[0]]["purpose"] == "reference"
     assert tasks[handed[1]]["explanation"] == {"strategy": "kdpp", "score": 0.5}
     assert tasks[handed[1]]["round"] == 2
+    assert (tasks[handed[1]]["ids"], tasks[handed[3]]["ids"]) == ({}, {"part": "0012"})
     for name, crop in pool.crops(handed, channels=1):
         written = (folder / tasks[name]["file"]).read_bytes()
         np.testing.assert_array_equal(decode_image(written, what=name, channels=1), crop)

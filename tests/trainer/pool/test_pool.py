@@ -17,7 +17,7 @@ from shared.clock import ManualClock
 from shared.errors import StateError
 from shared.messages import Candidate
 from trainer.pool.pool import AddReport, Arrival, Pick, Pool, PoolAwayError, Returned
-from trainer.pool.schema import metadata
+from trainer.pool.schema import candidate_ids, metadata
 
 Fill = Callable[..., list[str]]
 MakeCandidate = Callable[..., Candidate]
@@ -356,6 +356,30 @@ def test_the_migrations_make_the_schema_that_the_code_uses(pool: Pool) -> None:
     with pool.write() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_ids_of_part_and_lot_stay_with_their_candidate_and_go_with_it(pool: Pool, fill: Fill) -> None:
+    marked = fill(range(2), ids={"part": "0012", "lot": "Ä 7"})
+    plain = fill(range(2, 4))
+
+    found = [entry.ids for entry in pool.entries([marked[1], plain[0], marked[0]])]
+    pool.trim("strip", 1)
+
+    assert found == [{"part": "0012", "lot": "Ä 7"}, {}, {"part": "0012", "lot": "Ä 7"}]
+    with pool.read() as connection:
+        left = set(connection.scalars(sa.select(candidate_ids.c.candidate_id)))
+    assert left == {*marked} & {*pool.ids("strip")}
+
+
+def test_a_pool_from_before_ids_is_opened_with_none(tmp_path: Path, pool: Pool, fill: Fill) -> None:
+    ids = fill(range(2))
+    with pool.write() as connection:
+        connection.exec_driver_sql("DROP TABLE candidate_ids")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0002'")
+    pool.close()
+
+    with Pool.open(tmp_path / "trainer") as again:
+        assert [entry.ids for entry in again.entries(ids)] == [{}, {}]
 
 
 def test_reads_inside_one_block_see_one_state(tmp_path: Path, pool: Pool, fill: Fill) -> None:
