@@ -1,11 +1,13 @@
 """From names to scorers: every measure, committee measure and aggregation that a setting can name."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, assert_never, get_args
+from typing import assert_never, get_args
 
+from shared.acquisition import AcquisitionTable
 from shared.errors import ConfigError
 from shared.geometry import PatchGrid
-from trainer.acquisition.aggregation import Aggregator, Count, Mean, Sum, Top
+from shared.ways import Aggregation, CommitteeMeasure, Measure
+from trainer.acquisition.aggregation import Aggregator, Count, Mean, Sizes, Stride, Sum, Top, sizes_at
 from trainer.acquisition.committee import (
     CategoriesFirstEntropy,
     CommitteeMeasurer,
@@ -16,24 +18,11 @@ from trainer.acquisition.committee import (
     VoteEntropy,
 )
 from trainer.acquisition.entropy import PixelEntropy
-from trainer.acquisition.members import Committee
+from trainer.acquisition.members import Committee, Ensemble, Heads, McDropout
 from trainer.acquisition.odin import Odin
 from trainer.acquisition.pixels import Bvsb, LeastConfidence, Margin
-from trainer.acquisition.scorer import MaskScorer, OneModel, PixelSource, SeveralModels
-from trainer.learning.model import TaskModel
-
-Measure: TypeAlias = Literal["entropy", "least-confidence", "margin", "bvsb", "odin"]
-CommitteeMeasure: TypeAlias = Literal[
-    "ensemble-entropy",
-    "categories-first-entropy",
-    "bald",
-    "kl-consensus",
-    "vote-entropy",
-    "variation-ratio",
-    "variance",
-    "class-variance",
-]
-Aggregation: TypeAlias = Literal["mean", "sum", "count", "top"]
+from trainer.acquisition.scorer import MaskScorer, OneModel, PatchScorer, PixelSource, SeveralModels
+from trainer.learning.model import EveryHead, TaskModel
 
 
 def build_source(measure: Measure, model: TaskModel, *, temperature: float = 0.1, epsilon: float = 0.0) -> PixelSource:
@@ -66,8 +55,40 @@ def build_committee_source(
     return SeveralModels(committee, _committee_measure(measure, committee.classes, weights))
 
 
+def build_asked_source(
+    asked: AcquisitionTable, models: Sequence[TaskModel], *, weights: Sequence[float] | None, seed: int
+) -> PixelSource:
+    """Build what a setting asks for: a measure of the first model, or of a committee of them.
+
+    Args:
+        asked: The measure, and whose opinions it goes by.
+        models: Those of an ensemble, else one.
+        weights: ``class-variance``'s.
+        seed: Of the members that ``mc-dropout`` draws.
+    """
+    if asked.measure in get_args(Measure):
+        measure: Measure = asked.measure  # type: ignore[assignment]  # one of the two Literals
+        return build_source(measure, models[0], temperature=asked.temperature, epsilon=asked.epsilon)
+    of_committee: CommitteeMeasure = asked.measure  # type: ignore[assignment]  # the other
+    committee: Committee
+    match asked.committee:
+        case "ensemble":
+            committee = Ensemble(models)
+        case "heads":
+            committee = Heads(EveryHead(models[0]))
+        case "mc-dropout":
+            committee = McDropout(models[0], asked.members, seed=seed)
+        case None:
+            raise ConfigError(
+                f'acquisition.measure is "{asked.measure}" without a committee; name one in acquisition.committee'
+            )
+        case _:
+            assert_never(asked.committee)
+    return build_committee_source(of_committee, committee, weights=weights)
+
+
 def build_aggregation(
-    aggregation: Aggregation, grid: PatchGrid, *, top_share: float, threshold: float | None
+    aggregation: Aggregation, grid: Sizes, *, top_share: float, threshold: float | None
 ) -> Aggregator:
     """Aggregate to patches; ``top_share`` is ``top``'s, ``threshold``, in the measure's unit, ``count``'s."""
     _know("aggregation", aggregation, get_args(Aggregation))
@@ -96,14 +117,38 @@ def build_scorer(
     top_share: float,
     threshold: float | None = None,
 ) -> MaskScorer:
-    """Put a scorer together; ``threshold`` takes the place of the measure's own."""
+    """Put a scorer together that also says the class of every pixel; ``threshold`` takes the place of the measure's own."""
+    chosen, level = _aggregated(source, grid, aggregation, top_share=top_share, threshold=threshold)
+    return MaskScorer(source, chosen, grid, threshold=level)
+
+
+def build_node_scorer(
+    source: PixelSource,
+    grid: PatchGrid,
+    *,
+    aggregation: Aggregation,
+    top_share: float,
+    threshold: float | None,
+    stride: Stride,
+    mask: bool,
+) -> PatchScorer:
+    """Put together what stands in a task graph, or refuse what cannot; with ``mask`` it says the class of every pixel."""
+    if source.kept_out is not None:
+        raise ConfigError(f'acquisition: {source.kept_out}; set acquisition.on_node to "entropy"')
+    kind = MaskScorer if mask else PatchScorer
+    chosen, level = _aggregated(source, sizes_at(grid, stride), aggregation, top_share=top_share, threshold=threshold)
+    return kind(source, chosen, grid, threshold=level, stride=stride)
+
+
+def _aggregated(
+    source: PixelSource, sizes: Sizes, aggregation: Aggregation, *, top_share: float, threshold: float | None
+) -> tuple[Aggregator, float | None]:
     level = source.threshold if threshold is None else threshold
     if aggregation == "count" and level is not None and not 0 <= level < source.most:
         raise ConfigError(
             f'aggregation "count": threshold {level:.4g}, the measure reaches from 0 to {source.most:.4g} and no pixel counts; set another or aggregate otherwise'
         )
-    chosen = build_aggregation(aggregation, grid, top_share=top_share, threshold=level)
-    return MaskScorer(source, chosen, grid, threshold=level)
+    return build_aggregation(aggregation, sizes, top_share=top_share, threshold=level), level
 
 
 def _committee_measure(measure: CommitteeMeasure, classes: int, weights: Sequence[float] | None) -> CommitteeMeasurer:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.geometry import PatchGrid
-from trainer.acquisition.aggregation import Aggregator, Count, Mean, interior
+from trainer.acquisition.aggregation import Aggregator, Count, Mean, Stride, interior, sizes_at
 from trainer.acquisition.committee import CommitteeMeasurer
 from trainer.acquisition.members import Committee
 from trainer.acquisition.pixels import PixelMeasure
@@ -80,17 +80,25 @@ class PatchScorer(nn.Module):
     """Score a tile's patches from 0 to 1: the task graph's outputs, by another measure or aggregation."""
 
     def __init__(
-        self, source: PixelSource, aggregation: Aggregator, grid: PatchGrid, *, threshold: float | None = None
+        self,
+        source: PixelSource,
+        aggregation: Aggregator,
+        grid: PatchGrid,
+        *,
+        threshold: float | None = None,
+        stride: Stride = 1,
     ) -> None:
+        """Aggregate every ``stride``-th row and column; the aggregation must be built for the sizes there."""
         super().__init__()
         self.source = source
         self.aggregation = aggregation
-        self.grid = grid
-        self.mean = Mean(grid)
+        self.stride = stride
+        self.sizes = sizes_at(grid, stride)
+        self.mean = Mean(self.sizes)
         self.most = source.most
         level = source.threshold if threshold is None else threshold
         # A measure that no paper counts still has to say what is above: half of what it can reach.
-        self.above = Count(grid, threshold=self.most / 2 if level is None else level)
+        self.above = Count(self.sizes, threshold=self.most / 2 if level is None else level)
         self.reach = aggregation.reach(source.most)
 
     @property
@@ -105,7 +113,7 @@ class PatchScorer(nn.Module):
 
     def per_patch(self, uncertainty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Aggregate a tile's map."""
-        inner = interior(uncertainty, self.grid)
+        inner = interior(uncertainty[..., :: self.stride, :: self.stride], self.sizes)
         mean = self.mean(inner) / self.most
         score = self.aggregation(inner) / self.reach
         # Counting takes nan for certain; a broken model must show.

@@ -2,20 +2,15 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Final, get_args
 
 from shared.console import Step
-from shared.errors import ConfigError
-from trainer.acquisition.build import Measure
 from trainer.experiment.albums import Albums
-from trainer.experiment.classifying import ClassifierLearner
+from trainer.experiment.classifying import ClassifierLearner, check_asked
 from trainer.experiment.datasets.dataset import DataSet, Split
 from trainer.experiment.image_embedding import ClassifierEmbedder
 from trainer.experiment.learner import Ground
-from trainer.experiment.recipe import AcquisitionTable, SpaceSource
+from trainer.experiment.recipe import SpaceSource, StudyAcquisition
 from trainer.learning.classification.settings import ClassifierTable
-
-_MEASURES: Final[dict[str, Measure]] = {name: name for name in get_args(Measure)}
 
 
 def classification_ground(
@@ -23,7 +18,7 @@ def classification_ground(
     *,
     measured: Split,
     classifier: Callable[[str], ClassifierTable],
-    acquisition: Callable[[str], AcquisitionTable],
+    acquisition: Callable[[str], StudyAcquisition],
     space: Callable[[str], SpaceSource],
     step: Step,
 ) -> Ground:
@@ -42,8 +37,8 @@ def classification_ground(
 
     @cache
     def learner(arm: str) -> ClassifierLearner:
-        asked = acquisition(arm)
-        return ClassifierLearner(albums, classifier(arm), one_model_measure(asked), asked.temperature)
+        check_asked(acquisition(arm), classifier(arm))
+        return ClassifierLearner(albums, classifier(arm), acquisition(arm))
 
     def embedder(arm: str) -> ClassifierEmbedder:
         return ClassifierEmbedder(learner(arm), space(arm))
@@ -56,16 +51,3 @@ def classification_ground(
         learner=learner,
         embedder=embedder,
     )
-
-
-def one_model_measure(asked: AcquisitionTable) -> Measure:
-    """Return the measure of one classifier, or refuse what only pixels or a committee can be asked."""
-    if asked.measure not in _MEASURES or asked.committee is not None:
-        raise ConfigError(
-            f'acquisition.measure "{asked.measure}" with committee {asked.committee}; one classifier knows {", ".join(_MEASURES)}'
-        )
-    if asked.epsilon:
-        raise ConfigError(
-            f"acquisition.epsilon is {asked.epsilon}; a classifier is asked without a step of its input, leave it away"
-        )
-    return _MEASURES[asked.measure]

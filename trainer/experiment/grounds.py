@@ -7,8 +7,11 @@ from shared.console import Step
 from shared.errors import ConfigError
 from shared.identity import sha256_hex
 from trainer.experiment.classification_ground import classification_ground
+from trainer.experiment.click_ground import click_ground
+from trainer.experiment.cutting import Pixels, Superpixels
 from trainer.experiment.datasets.dataset import DataSet, Request, Split
 from trainer.experiment.datasets.open import open_dataset
+from trainer.experiment.datasets.repeated import repeated_set
 from trainer.experiment.embedding import SegmentationEmbedder
 from trainer.experiment.learner import Ground
 from trainer.experiment.pictures import Pictures
@@ -22,7 +25,8 @@ def open_data(recipe: Recipe, directory: Path | None, *, work: Path, step: Step 
     request = Request(
         name=table.name, seed=0, split=table.split, size_px=table.size_px, channels=table.channels, step=step
     )
-    return open_dataset(directory, request, work=work)
+    data = open_dataset(directory, request, work=work)
+    return repeated_set(data) if table.repeated else data
 
 
 def measured_split(recipe: Recipe, data: DataSet) -> Split:
@@ -55,7 +59,10 @@ def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
 
 def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     split = measured_split(recipe, data)
-    pictures = Pictures.read(data, recipe.unit.rule, ("train", split), step=step)
+    rule = recipe.unit.rule
+    if isinstance(rule, Superpixels | Pixels):
+        return click_ground(recipe, rule, data, measured=split, step=step)
+    pictures = Pictures.read(data, rule, ("train", split), step=step)
 
     @cache
     def learner(arm: str) -> SegmentationLearner:

@@ -9,9 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from shared.console import Step
+from trainer.experiment.clicks import Filled
 from trainer.experiment.datasets.dataset import Split
-from trainer.selection.numbers import Floats, Vectors
+from trainer.experiment.recipe import Arm
+from trainer.selection.numbers import Floats, Ints, Vectors
 
 #: Asked now and then during long work; True ends it with a :class:`Stopped`.
 Stop = Callable[[], bool]
@@ -25,7 +29,7 @@ class Stopped(Exception):  # noqa: N818  # nothing is wrong, somebody asked for 
 class Labelled:
     """The units whose labels are known, in the order they were chosen, and in which round they are learned from."""
 
-    units: tuple[int, ...]
+    units: Sequence[int]
     round: int
 
 
@@ -47,6 +51,9 @@ class Fitted(Protocol):
     def scores(self, units: Sequence[int], *, step: Step) -> Floats:
         """Return ``(n,)`` in [0, 1]: how unsure the model is of each unit, in the order asked."""
 
+    def mistakes(self, units: Sequence[int], *, step: Step) -> Floats:
+        """Return ``(n,)`` in [0, 1]: how wrong the model is of each unit by its truth; for probes, which may look."""
+
     def measure(self, split: Split, *, step: Step) -> Measured:
         """Measure the model on a split; ``train`` is refused."""
 
@@ -65,6 +72,18 @@ class Embedder(Protocol):
         """Return unit rows ``(n, d)`` for some units, in the order asked; only labels of ``start`` may be seen."""
 
 
+class Clicked(Protocol):
+    """Units that are labelled by clicks: a batch is filled to a budget of them, by lot or by score."""
+
+    def start(self, clicks: int, rng: np.random.Generator) -> Filled:
+        """Choose by lot, before there is a model."""
+
+    def choose(
+        self, arm: Arm, fitted: Fitted, known: Ints, clicks: int, *, rng: np.random.Generator, step: Step
+    ) -> Filled:
+        """Choose among the units that are not known, as the arm says."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Ground:
     """What one seed of a study stands on.
@@ -76,6 +95,7 @@ class Ground:
         pixels: Says how many pixels labelling some units costs.
         learner: Makes the learner of an arm, by the arm's name.
         embedder: Makes the embedder of an arm, by the arm's name.
+        clicked: Where a label is a click: what fills a batch. Elsewhere a batch is a count of units.
     """
 
     classes: tuple[str, ...]
@@ -84,3 +104,4 @@ class Ground:
     pixels: Callable[[Sequence[int]], int]
     learner: Callable[[str], Learner]
     embedder: Callable[[str], Embedder]
+    clicked: Clicked | None = None

@@ -6,30 +6,28 @@ The title, the rows it stands for and the seeds may change: they change no resul
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from shared.acquisition import AcquisitionTable
 from shared.config import LearningTable, SelectionTable, SpaceTable
 from shared.contradictions import selection_contradictions
 from shared.errors import ConfigError
 from shared.identity import sha256_hex
-from shared.kinds import Count, Name, Positive, Share, Table
+from shared.kinds import Count, Name, Share, Table
 from shared.tables import Check, read_tables, refuse
-from trainer.acquisition.build import Aggregation, CommitteeMeasure, Measure
-from trainer.experiment.cutting import ScheduleTable, UnitTable
+from shared.ways import Committee, CommitteeMeasure
+from trainer.experiment.cutting import PixelTable, ScheduleTable, UnitTable
 from trainer.experiment.datasets.dataset import Choice
 from trainer.experiment.methods import IDS
 from trainer.learning.classification.settings import ClassifierTable
-from trainer.learning.regulariser import BETA_SEGMENTATION
 
 #: The name of what is learned from all labels.
 CEILING: Final = "ceiling"
 #: The names that a study gives to files of its own.
 RESERVED: Final = (CEILING, "random")
-#: Models trained apart, light heads over one encoder, or one model with its dropout on.
-Committee: TypeAlias = Literal["ensemble", "heads", "mc-dropout"]
 _PER_ROUND: Final = ("batch", "quota", "reference_share", "reference_share_first")
 
 
@@ -42,6 +40,8 @@ class DataTable(Table, frozen=True):
     measured: Literal["test", "val"] | None = None
     size_px: tuple[Count, Count] | None = None
     channels: Literal[1, 3] | None = None
+    #: A probe: as many copies of one training image come in as there are images.
+    repeated: bool = False
 
 
 class SpaceSource(SpaceTable, frozen=True):
@@ -56,23 +56,15 @@ class StudyLearning(LearningTable, frozen=True):
     warm_start: bool = False
 
 
-class AcquisitionTable(Table, frozen=True):
-    """How unsure a model is of a unit: a measure of its pixels, and their aggregation."""
+class StudyAcquisition(AcquisitionTable, frozen=True):
+    """How unsure a model is of a unit of a study, whose size is its own."""
 
-    measure: Literal[Measure, CommitteeMeasure] = "entropy"
-    aggregation: Aggregation = "top"
     top_share: Share = 1 / 64
     cell_px: Count = 16
-    #: What ``count`` compares with, in the measure's unit; the paper's own when absent.
-    threshold: float | None = None
-    committee: Committee | None = None
-    members: Annotated[int, Meta(ge=2, le=64)] = 4
-    #: The weight of the KL regulariser over ``heads``; 0 makes them an L2 ensemble.
-    beta: Annotated[float, Meta(ge=0.0)] = BETA_SEGMENTATION
-    temperature: Positive = 0.1
-    epsilon: Annotated[float, Meta(ge=0.0)] = 0.0
     #: One for each class, ``class-variance``'s.
     class_weights: tuple[float, ...] | None = None
+    #: Of superpixels: one is worth more where few are predicted to have its class.
+    class_balanced: bool = False
 
     def check(self) -> None:
         """Refuse a committee's measure without one, and a committee that nothing asks."""
@@ -95,7 +87,11 @@ class Arm(SelectionTable, frozen=True, kw_only=True):
     """One way to choose, compared with the others; what it sets apart takes the place of the recipe's own."""
 
     name: Name
-    acquisition: AcquisitionTable | None = None
+    #: What is known beforehand to be better or worse: the lowest scores, or those of a judge that may see the truth.
+    probe: Literal["inverse", "most-incorrect", "expert"] | None = None
+    #: Where single pixels are labelled: how they are picked by score; PixelPick's rule when absent.
+    pixels: PixelTable | None = None
+    acquisition: StudyAcquisition | None = None
     learning: StudyLearning | None = None
     classifier: ClassifierTable | None = None
     space: SpaceSource | None = None
@@ -112,7 +108,7 @@ class Recipe(Table, frozen=True, kw_only=True):
     space: SpaceSource
     learning: StudyLearning = StudyLearning()
     classifier: ClassifierTable = ClassifierTable()
-    acquisition: AcquisitionTable = AcquisitionTable()
+    acquisition: StudyAcquisition = StudyAcquisition()
     schedule: ScheduleTable
     arm: Annotated[tuple[Arm, ...], Meta(min_length=1, max_length=64)]
     #: How the start set, which all arms share, is drawn.
@@ -139,7 +135,7 @@ class Recipe(Table, frozen=True, kw_only=True):
         known = {arm.name: arm for arm in self.arms}
         return known.get(name, Arm(name=name))
 
-    def acquisition_of(self, arm: str) -> AcquisitionTable:
+    def acquisition_of(self, arm: str) -> StudyAcquisition:
         """Return what an arm measures uncertainty by."""
         return self.named(arm).acquisition or self.acquisition
 
@@ -160,8 +156,8 @@ class Recipe(Table, frozen=True, kw_only=True):
     @property
     def hash(self) -> str:
         """The hash of all that changes a number."""
-        plain = msgspec.structs.replace(self, title="", rows=(), seeds=())
-        return sha256_hex(msgspec.json.encode(plain, order="sorted"))
+        plain = msgspec.to_builtins(msgspec.structs.replace(self, title="", rows=(), seeds=()))
+        return sha256_hex(msgspec.json.encode(_without_later(plain), order="sorted"))
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -181,6 +177,7 @@ def load_recipe(path: Path) -> Recipe:
         for row in recipe.rows
         if (unknown := {*recipe.speakers(row)} - names)
     ]
+    problems += _probe_problems(recipe) + _click_problems(recipe)
     if recipe.start == "kdpp" and recipe.space.source == "task":
         problems.append(
             'start "kdpp" with space.source "task": that encoder learns from the start set; name another source'
@@ -207,12 +204,45 @@ def _check_arms(arms: tuple[Arm, ...]) -> None:
         try:
             if arm.acquisition is not None:
                 arm.acquisition.check()
+            if arm.pixels is not None:
+                _ = arm.pixels.rule
             if arm.learning is not None:
                 _check_learning(arm.learning)
         except ConfigError as error:
             problems += [f"{here}: {problem}" for problem in error.problems]
     if problems:
         raise ConfigError("\n".join(problems), problems=tuple(problems))
+
+
+def _probe_problems(recipe: Recipe) -> list[str]:
+    """Name the probes that go by another strategy than the ranking, which is all that they turn round or judge."""
+    return [
+        f'arm "{arm.name}": probe "{arm.probe}" with strategy "{arm.strategy}"; a probe goes with top'
+        for arm in recipe.arms
+        if arm.probe is not None and arm.strategy != "top"
+    ]
+
+
+def _click_problems(recipe: Recipe) -> list[str]:
+    """Say what does not go with labels that are clicks, and what goes with nothing else."""
+    kind, asked = recipe.unit.kind, [recipe.acquisition_of(arm.name) for arm in recipe.arms]
+    problems = []
+    if kind != "superpixels" and any(table.class_balanced for table in asked):
+        problems.append(f'acquisition.class_balanced is true and unit.kind "{kind}"; superpixels are balanced')
+    if kind != "pixels":
+        problems += [f'arm "{arm.name}": pixels is set and unit.kind "{kind}"' for arm in recipe.arms if arm.pixels]
+    if not recipe.unit.clicked:
+        return problems
+    here = f'unit.kind "{kind}"'
+    if recipe.start != "random":
+        problems.append(f'start "{recipe.start}" with {here}, which has no embeddings; the start set is drawn by lot')
+    for arm, table in zip(recipe.arms, asked, strict=True):
+        if arm.strategy not in {"random", "top"} or arm.probe is not None:
+            how = f'strategy "{arm.strategy}"' if arm.probe is None else f'probe "{arm.probe}"'
+            problems.append(f'arm "{arm.name}": {how} with {here}; known are random and top, without a probe')
+        if kind == "superpixels" and arm.strategy == "top" and table.aggregation != "mean":
+            problems.append(f'arm "{arm.name}": aggregation "{table.aggregation}" with {here}; regions take mean')
+    return problems
 
 
 def _check_learning(learning: StudyLearning) -> None:
@@ -225,11 +255,33 @@ def _check_rows(rows: Iterable[str]) -> None:
         raise ConfigError(f"rows: {', '.join(unknown)} not known; known are {', '.join(IDS)}")
 
 
+def _without_later(value: Any) -> Any:
+    """Leave away keys that came after results were there, where they stand at the default that those were made with."""
+    if isinstance(value, list | tuple):
+        return [_without_later(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _without_later(each) for key, each in value.items() if _LATER.get(key, _ABSENT) != each}
+    return value
+
+
+_ABSENT: Final = object()
+_LATER: Final[dict[str, object]] = {
+    "judgements": 10,
+    "stop_patience": 0,
+    "encoder_from": "nothing",
+    "answer": "class",
+    "tolerance_px": 1.0,
+    "probe": None,
+    "pixels": None,
+    "class_balanced": False,
+    "repeated": False,
+    "dropout": 0.0,
+}
 _PLAIN: Final = SelectionTable()
 _CHECKS: Final[dict[str, Check]] = {
     "unit": lambda table: table.rule,
     "schedule": ScheduleTable.additions,
-    "acquisition": AcquisitionTable.check,
+    "acquisition": StudyAcquisition.check,
     "learning": _check_learning,
     "arm": _check_arms,
     "rows": _check_rows,

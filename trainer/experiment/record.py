@@ -29,6 +29,8 @@ class Picks(Struct, frozen=True, kw_only=True):
     strategy: str
     sampler: str | None = None
     seconds: float = 0.0
+    #: What it cost, where a label is a click.
+    clicks: int | None = None
     #: The share that has a near-duplicate among what was labelled or chosen before it.
     near_duplicates: float = 0.0
     tau: float | None = None

@@ -32,6 +32,10 @@ class RegionUnits:
         self._keys = [*self._of]
         self._starts = np.array([own.start for own in self._of.values()], dtype=np.intp)
         self._length = start
+        #: How many pixels each has, ``(n,)``.
+        self.sizes: Ints = np.concatenate(
+            [np.zeros(0, dtype=np.intp), *(each.sizes() for each in self._regions.values())]
+        )
 
     def __len__(self) -> int:
         return self._length

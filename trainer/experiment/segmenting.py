@@ -6,30 +6,31 @@ the product's own.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from shared.console import Step
 from shared.errors import StateError
 from shared.geometry import Image
-from trainer.acquisition.build import CommitteeMeasure, Measure, build_committee_source, build_source
-from trainer.acquisition.members import Committee, Ensemble, Heads, McDropout
+from trainer.acquisition.build import build_asked_source
 from trainer.acquisition.scorer import PixelSource
 from trainer.experiment.cutting import UnitTable
 from trainer.experiment.datasets.dataset import Split
 from trainer.experiment.learner import Labelled, Measured, Stop, Stopped
 from trainer.experiment.pictures import Pictures, padded, padded_masks
-from trainer.experiment.recipe import AcquisitionTable, StudyLearning
+from trainer.experiment.probes import incorrectness
+from trainer.experiment.recipe import StudyAcquisition, StudyLearning
 from trainer.experiment.unit_scores import aggregate
 from trainer.labelling.masks import Mask
 from trainer.learning.compact import STRIDE
 from trainer.learning.evaluate import predict
 from trainer.learning.loop import train
 from trainer.learning.metrics import confusion, iou, miou
-from trainer.learning.model import EveryHead, TaskModel, best_device, build_model, threads
+from trainer.learning.model import TaskModel, best_device, build_model, threads
 from trainer.learning.networks import compact_widths
 from trainer.selection.numbers import Floats
 
@@ -45,7 +46,7 @@ class SegmentationLearner:
     pictures: Pictures
     unit: UnitTable
     learning: StudyLearning
-    acquisition: AcquisitionTable
+    acquisition: StudyAcquisition
     classes: int
     channels: int
 
@@ -151,6 +152,42 @@ class FittedSegmentation:
                 step(done, len(units))
         return scores
 
+    def mistakes(self, units: Sequence[int], *, step: Step) -> Floats:
+        """Return one minus the mIoU of each unit."""
+        learner = self._learner
+        part = learner.pictures.parts["train"]
+        wrong = np.empty(len(units))
+        place = {unit: number for number, unit in enumerate(units)}
+        with threads(learner.learning.threads):
+            for some, images in learner.views(units):
+                for row, inside in zip(self.predicted(images), some, strict=True):
+                    for unit in inside:
+                        truth = learner.pictures.units[unit].box.of(part.masks[learner.pictures.image_of[unit]])
+                        wrong[place[unit]] = incorrectness([(truth, self._inside(row, unit))], classes=learner.classes)[
+                            0
+                        ]
+                step(place[some[-1][-1]] + 1, len(units))
+        return wrong
+
+    def maps(self, *, step: Step) -> Iterator[tuple[int, Floats, Mask]]:
+        """Walk the full images of the training split: an image's place, each pixel's uncertainty, its predicted class."""
+        learner = self._learner
+        images = learner.pictures.parts["train"].images
+        height, width = images.shape[1:3]
+        source = self._source()
+        assert isinstance(source, nn.Module)
+        source.to(best_device()).eval()
+        count = at_once(height, width)
+        for start in range(0, len(images), count):
+            some = padded(images[start : start + count], grain=learner.grain)
+            with threads(learner.learning.threads), torch.inference_mode():
+                pixels = torch.from_numpy(np.ascontiguousarray(some)).to(best_device())
+                maps = source(pixels.permute(0, 3, 1, 2))[0][:, 0].double().cpu().numpy()
+                seen = self.predicted(some)
+            for place, (uncertainty, predicted) in enumerate(zip(maps, seen, strict=True), start=start):
+                yield place, uncertainty[:height, :width] / source.most, predicted[:height, :width]
+            step(min(start + count, len(images)), len(images))
+
     def measure(self, split: Split, *, step: Step) -> Measured:
         """Measure the mIoU on full images of a split; of an ensemble, by the mean of its members."""
         if split == "train" or split not in self._learner.pictures.parts:
@@ -162,13 +199,14 @@ class FittedSegmentation:
         with threads(self._learner.learning.threads):
             for start in range(0, len(part.images), count):
                 images = padded(part.images[start : start + count], grain=self._learner.grain)
-                seen = self._predicted(images)[:, :height, :width]
+                seen = self.predicted(images)[:, :height, :width]
                 counts += confusion(part.masks[start : start + count], seen, classes=classes)
                 step(min(start + count, len(part.images)), len(part.images))
         per_class = [None if np.isnan(value) else float(value) for value in iou(counts)]
         return Measured(miou(counts), tuple(per_class))
 
-    def _predicted(self, images: Image) -> Mask:
+    def predicted(self, images: Image) -> Mask:
+        """Return the classes of the pixels of some images as the model sees them; of an ensemble, by the mean of its members."""
         if len(self._models) == 1:
             return predict(self.model, images)
         total = None
@@ -182,28 +220,21 @@ class FittedSegmentation:
 
     def _source(self) -> PixelSource:
         asked = self._learner.acquisition
-        if asked.measure in get_args(Measure):
-            measure: Measure = asked.measure  # type: ignore[assignment]  # one of the two Literals
-            return build_source(measure, self.model, temperature=asked.temperature, epsilon=asked.epsilon)
-        of_committee: CommitteeMeasure = asked.measure  # type: ignore[assignment]  # the other
-        committee: Committee
-        match asked.committee:
-            case "ensemble":
-                committee = Ensemble(self._models)
-            case "heads":
-                committee = Heads(EveryHead(self.model))
-            case _:
-                committee = McDropout(self.model, asked.members, seed=self._seed)
-        return build_committee_source(of_committee, committee, weights=asked.class_weights)
+        return build_asked_source(asked, self._models, weights=asked.class_weights, seed=self._seed)
+
+    def _inside(self, row: NDArray[Any], unit: int) -> NDArray[Any]:
+        """Return the unit's part of what the model saw it in."""
+        learner = self._learner
+        box = learner.pictures.units[unit].box
+        top, left = (box.top, box.left) if learner.unit.full else (learner.unit.context_px, learner.unit.context_px)
+        return row[top : top + box.height, left : left + box.width]
 
     def _score(self, source: PixelSource, row: Floats, unit: int) -> float:
         learner, asked = self._learner, self._learner.acquisition
         units = learner.pictures.units
-        box = units[unit].box
-        top, left = (box.top, box.left) if learner.unit.full else (learner.unit.context_px, learner.unit.context_px)
         largest = units.unit_px[0] * units.unit_px[1]
         return aggregate(
-            row[top : top + box.height, left : left + box.width],
+            self._inside(row, unit),
             asked.aggregation,
             most=source.most,
             largest=largest,

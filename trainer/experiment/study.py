@@ -17,7 +17,7 @@ from shared.console import Console, Step
 from shared.errors import ConfigError, InputError
 from shared.files import write_durably
 from shared.identity import sha256_hex
-from trainer.experiment.draws import fit_seed, random_start, space_seed
+from trainer.experiment.draws import fit_seed, random_start, rng_of, space_seed
 from trainer.experiment.grounds import data_hash, lay_ground, measured_split, open_data
 from trainer.experiment.learner import Ground, Labelled
 from trainer.experiment.recipe import CEILING, Recipe
@@ -66,7 +66,8 @@ class Study:
         with self.console.progress("decode images") as step:
             ground = lay_ground(self.recipe, data, step=step)
         needed = sum(self.recipe.schedule.additions())
-        if needed > ground.count:
+        # What clicks will have cost is known once they are made: whoever runs out of regions is told by a note.
+        if ground.clicked is None and needed > ground.count:
             raise ConfigError(
                 f"schedule: {needed} units in all, {data.name} has {ground.count} to learn from; ask for fewer or cut finer units"
             )
@@ -132,7 +133,7 @@ class _Seed:
             return
         clock = self.study.clock
         began = clock.monotonic()
-        everything = tuple(range(self.ground.count))
+        everything = range(self.ground.count)
         inner = self._inner()
         fitted = self.ground.learner(CEILING).fit(Labelled(everything, 0), seed=fit_seed(self.seed, 0), step=inner)
         took = clock.monotonic() - began
@@ -152,6 +153,11 @@ class _Seed:
 
     def _start(self, first: int) -> Picks:
         recipe, count = self.study.recipe, self.ground.count
+        if self.ground.clicked is not None:
+            filled = self.ground.clicked.start(first, rng_of(self.seed, "start", 0))
+            return Picks(
+                units=tuple(filled.indices.tolist()), strategy="random", clicks=filled.clicks, notes=filled.notes
+            )
         by_lot = random_start(self.seed, count=count, first=first) if recipe.start == "random" else None
         return choose_start(
             lambda: self._embeddings("start", ()), count=count, first=first, seed=self.seed, by_lot=by_lot
@@ -160,6 +166,8 @@ class _Seed:
     def _embeddings(self, arm: str, start: tuple[int, ...]) -> Vectors:
         """Return the embeddings of all units, learned once a seed; of labels they may see those of the start set."""
         recipe = self.study.recipe
+        if self.ground.clicked is not None:
+            return np.empty((0, 1), dtype=np.float32)
         space = recipe.space_of(arm)
         # A task encoder's are those of the model of the start set, too.
         model = self._alike(arm).decode() if space.source == "task" else None

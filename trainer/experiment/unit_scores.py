@@ -7,7 +7,7 @@ a rectangle of any size. Where both apply they agree.
 import numpy as np
 
 from shared.errors import ConfigError
-from trainer.acquisition.build import Aggregation
+from shared.ways import Aggregation
 from trainer.selection.numbers import Floats
 
 

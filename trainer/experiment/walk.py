@@ -13,8 +13,9 @@ import numpy as np
 from shared.clock import SystemClock
 from shared.console import Step
 from trainer.experiment.draws import fit_seed, rng_of
-from trainer.experiment.learner import Fitted, Ground, Labelled, Learner, Measured
-from trainer.experiment.recipe import Arm
+from trainer.experiment.learner import Clicked, Fitted, Ground, Labelled, Learner, Measured
+from trainer.experiment.probes import Inverse
+from trainer.experiment.recipe import CEILING, Arm
 from trainer.experiment.record import Picks, RoundRecord
 from trainer.selection.build import plan
 from trainer.selection.kernels.similarity import choose_tau
@@ -37,6 +38,8 @@ class FirstRound:
     """The model of the start set, which arms that learn alike share."""
 
     fitted: dict[bytes, tuple[Fitted, Measured, float]] = field(default_factory=dict)
+    #: The model of all labels, once a probe has asked for it.
+    expert: Fitted | None = None
 
 
 @dataclass(slots=True)
@@ -61,18 +64,25 @@ class Walk:
         number = len(done)
         picks = done[-1].next if done else start
         assert picks is not None
+        clicked = self.ground.clicked
         known = tuple(unit for record in done for unit in record.picks.units) + picks.units
         fitted, measured, fit_s = self._fitted(Labelled(known, number), _share(step, 0.0, 0.7))
         began = clock.monotonic()
         following, score_s = None, 0.0
-        if number + 1 < len(self.additions):
+        if clicked is not None and number + 1 < len(self.additions):
+            spent = sum(record.picks.clicks or 0 for record in done) + (picks.clicks or 0)
+            following = self._click(
+                clicked, fitted, np.array(known), number + 1, spent=spent, step=_share(step, 0.8, 1.0)
+            )
+        elif number + 1 < len(self.additions):
             rest = np.setdiff1d(np.arange(self.ground.count), known)
             scores = self._scores(fitted, rest, _share(step, 0.8, 1.0))
             score_s = clock.monotonic() - began
             following = self._choose(rest, np.array(known), scores, number + 1)
         return RoundRecord(
             round=number,
-            labels=len(known),
+            # Clicks go beyond their budget by less than the last region costs; the next batch has that less.
+            labels=len(known) if clicked is None else sum(self.additions[: number + 1]),
             pixels=self.ground.pixels(known),
             split=self.ground.measured,
             value=measured.value,
@@ -99,7 +109,37 @@ class Walk:
     def _scores(self, fitted: Fitted, rest: Ints, step: Step) -> Floats | None:
         if self.arm.strategy in _UNSCORED or self.arm.weighting == "diversity":
             return None
-        return fitted.scores(rest.tolist(), step=step)
+        match self.arm.probe:
+            case "most-incorrect":
+                return fitted.mistakes(rest.tolist(), step=step)
+            case "expert":
+                return self._expert().scores(rest.tolist(), step=step)
+            case _:
+                return fitted.scores(rest.tolist(), step=step)
+
+    def _expert(self) -> Fitted:
+        """Return the model of all labels, which the arms of a seed share."""
+        if self.first.expert is None:
+            everything = Labelled(range(self.ground.count), 0)
+            self.first.expert = self.ground.learner(CEILING).fit(
+                everything, seed=fit_seed(self.seed, 0), step=lambda _done, _total: None
+            )
+        return self.first.expert
+
+    def _click(self, clicked: Clicked, fitted: Fitted, known: Ints, number: int, *, spent: int, step: Step) -> Picks:
+        """Choose what comes next to the budget of clicks up to that round."""
+        clock = SystemClock()
+        began = clock.monotonic()
+        rng = rng_of(self.seed, f"arm/{self.arm.name}", number)
+        budget = sum(self.additions[: number + 1]) - spent
+        filled = clicked.choose(self.arm, fitted, known, budget, rng=rng, step=step)
+        return Picks(
+            units=tuple(filled.indices.tolist()),
+            strategy=self.arm.strategy,
+            seconds=clock.monotonic() - began,
+            clicks=filled.clicks,
+            notes=filled.notes,
+        )
 
     def _choose(self, rest: Ints, known: Ints, scores: Floats | None, number: int) -> Picks:
         """Choose among the units that are not known, as the product's rounds do."""
@@ -113,8 +153,9 @@ class Walk:
         tau = (self.arm.tau or choose_tau(vectors, k, rng)) if self.arm.strategy in _BY_KERNEL else None
         problem = Problem(vectors, None if scores is None else scores[kept], self.embeddings[known], tau or 1.0)
         how = plan(self.arm, n=problem.n, k=k, known=len(known), scored=scores is not None)
-        strategy = self._kept.setdefault((how.strategy.name, how.sampler), how.strategy)
-        if strategy is how.strategy and isinstance(strategy, Meal):
+        planned: Strategy = Inverse() if self.arm.probe == "inverse" else how.strategy
+        strategy = self._kept.setdefault((planned.name, how.sampler), planned)
+        if strategy is planned and isinstance(strategy, Meal):
             self._lay_out(strategy)
         choice = strategy.choose(problem, k, rng)
         took = clock.monotonic() - began

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from shared.errors import ConfigError, InputError, StateError
+from shared.ways import Measure
 from tests.trainer.learning.classification.pictures import quadrants, quiet
-from trainer.acquisition.build import Measure
 from trainer.experiment.albums import Albums
 from trainer.experiment.classification_ground import classification_ground
 from trainer.experiment.classifying import ClassifierLearner
@@ -18,8 +19,10 @@ from trainer.experiment.datasets.dataset import DataSet, Request
 from trainer.experiment.datasets.open import open_dataset
 from trainer.experiment.draws import random_start
 from trainer.experiment.learner import Ground, Labelled, Stopped
-from trainer.experiment.recipe import AcquisitionTable, SpaceSource
+from trainer.experiment.opinions import of_dropout
+from trainer.experiment.recipe import SpaceSource, StudyAcquisition
 from trainer.learning.classification.measures import MEASURES, uncertainty
+from trainer.learning.classification.predicting import logits_of
 from trainer.learning.classification.settings import ClassifierTable
 
 NAMES = ("north-west", "north-east", "south-west", "south-east")
@@ -38,20 +41,21 @@ def albums(tiny: DataSet) -> Albums:
     return Albums.read(tiny, ("train", "test"), step=quiet)
 
 
-def learner(albums: Albums, measure: Measure = "entropy", **settings: Any) -> ClassifierLearner:
-    return ClassifierLearner(
-        albums, ClassifierTable(**{"network": "dense-16", "epochs": 15, "minibatch": 8} | settings), measure
-    )
+def learner(
+    albums: Albums, measure: Measure = "entropy", *, asked: StudyAcquisition | None = None, **settings: Any
+) -> ClassifierLearner:
+    table = ClassifierTable(**{"network": "dense-16", "epochs": 15, "minibatch": 8} | settings)
+    return ClassifierLearner(albums, table, asked or StudyAcquisition(measure=measure))
 
 
-def ground(data: DataSet, *, acquisition: AcquisitionTable | None = None, source: Any = "untrained") -> Ground:
+def ground(data: DataSet, *, acquisition: StudyAcquisition | None = None, source: Any = "untrained") -> Ground:
     return classification_ground(
         data,
         measured="test",
         classifier=lambda arm: ClassifierTable(
             network="dense-32" if arm == "wide" else "dense-16", epochs=15, minibatch=8
         ),
-        acquisition=lambda _arm: acquisition or AcquisitionTable(),
+        acquisition=lambda _arm: acquisition or StudyAcquisition(),
         space=lambda _arm: SpaceSource(encoder="compact-4-8", steps=4, minibatch=8, source=source),
         step=quiet,
     )
@@ -124,6 +128,73 @@ def test_scores_come_in_the_order_asked_and_follow_the_measure(albums: Albums, m
     np.testing.assert_allclose(scores, uncertainty(logits, measure), atol=1e-6)
     assert scores[1] == scores[2]
     assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def by_hand(members: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mutual information in numpy, for probabilities (members, n, classes), as a share of log 4."""
+
+    def entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -(p * np.log(np.maximum(p, 1e-300))).sum(axis=-1)
+
+    return (entropy(members.mean(axis=0)) - entropy(members).mean(axis=0)) / np.log(4)
+
+
+def test_an_ensemble_of_classifiers_disagrees_by_its_members_and_is_measured_by_their_mean(albums: Albums) -> None:
+    asked = StudyAcquisition(measure="bald", committee="ensemble", members=3)
+    fitted = learner(albums, asked=asked, epochs=2).fit(Labelled(tuple(range(20)), 0), seed=1, step=quiet)
+    pixels = torch.from_numpy(albums.train.images).permute(0, 3, 1, 2)
+
+    scores = fitted.scores(range(72), step=quiet)
+
+    with torch.inference_mode():
+        told = np.stack([torch.softmax(model(pixels).double(), dim=1).numpy() for model in fitted.models])
+    assert len(told) == 3
+    np.testing.assert_allclose(scores, by_hand(told), atol=1e-5)
+    assert np.ptp(told, axis=0).max() > 0.01
+    part = albums.parts["test"]
+    with torch.inference_mode():
+        seen = torch.from_numpy(part.images).permute(0, 3, 1, 2)
+        mean = np.mean([torch.softmax(model(seen), dim=1).numpy() for model in fitted.models], axis=0)
+    assert fitted.measure("test", step=quiet).value == pytest.approx((mean.argmax(axis=1) == part.labels).mean())
+
+
+def test_a_committee_of_dropout_is_drawn_from_its_seed(albums: Albums) -> None:
+    asked = StudyAcquisition(measure="bald", committee="mc-dropout", members=5)
+    how = learner(albums, asked=asked, epochs=2, dropout=0.5)
+    fitted = how.fit(Labelled(tuple(range(20)), 0), seed=1, step=quiet)
+
+    scores = fitted.scores(range(72), step=quiet)
+    torch.rand(7)
+    again = fitted.scores(range(72), step=quiet)
+
+    members = of_dropout(fitted.model, 5, albums.train.images, np.arange(72), seed=1, threads_used=1, step=quiet)
+    np.testing.assert_array_equal(scores, again)
+    np.testing.assert_allclose(scores, by_hand(np.stack([each.double().numpy() for each in members])), atol=1e-5)
+    assert scores.max() > 0.01
+
+
+def test_what_dropout_leaves_is_right_on_average(albums: Albums) -> None:
+    """The last layer is linear: over many members its logits are those of all features, up to a constant each."""
+    fitted = learner(albums, epochs=2, dropout=0.3).fit(Labelled(tuple(range(20)), 0), seed=1, step=quiet)
+    images, few = albums.train.images, np.arange(6)
+
+    members = of_dropout(fitted.model, 4000, images, few, seed=3, threads_used=1, step=quiet)
+
+    logits = np.stack([np.log(each.double().numpy()) for each in members])
+    differences = (logits[..., 1:] - logits[..., :1]).mean(axis=0)
+    whole = logits_of(fitted.model, images, few, threads_used=1, step=quiet).double().numpy()
+    np.testing.assert_allclose(differences, whole[:, 1:] - whole[:, :1], atol=0.12)
+
+
+def test_mistakes_are_what_the_truth_was_not_given(albums: Albums) -> None:
+    fitted = learner(albums, epochs=2).fit(Labelled(tuple(range(20)), 0), seed=1, step=quiet)
+
+    wrong = fitted.mistakes([50, 3], step=quiet)
+
+    with torch.inference_mode():
+        told = torch.softmax(fitted.model(torch.from_numpy(albums.train.images[[50, 3]]).permute(0, 3, 1, 2)), dim=1)
+    truth = albums.train.labels[[50, 3]]
+    np.testing.assert_allclose(wrong, [1 - told[0, truth[0]], 1 - told[1, truth[1]]], atol=1e-6)
 
 
 def test_a_fit_looks_at_no_label_but_those_it_was_given(albums: Albums) -> None:
@@ -222,13 +293,17 @@ def test_an_arm_has_its_own_network(tiny: DataSet) -> None:
     ("table", "said"),
     [
         (
-            AcquisitionTable(measure="bald", committee="ensemble"),
-            'measure "bald" with committee ensemble; one classifier',
+            StudyAcquisition(measure="bald", committee="heads"),
+            'committee "heads" of a classifier, which has one; known are ensemble and mc-dropout',
         ),
-        (AcquisitionTable(measure="odin", epsilon=0.1), r"acquisition\.epsilon is 0\.1"),
+        (
+            StudyAcquisition(measure="bald", committee="mc-dropout"),
+            "every member would say the same; set classifier.dropout",
+        ),
+        (StudyAcquisition(measure="odin", epsilon=0.1), r"acquisition\.epsilon is 0\.1"),
     ],
 )
-def test_what_one_classifier_cannot_be_asked_is_refused(tiny: DataSet, table: AcquisitionTable, said: str) -> None:
+def test_what_a_classifier_cannot_be_asked_is_refused(tiny: DataSet, table: StudyAcquisition, said: str) -> None:
     laid = ground(tiny, acquisition=table)
 
     with pytest.raises(ConfigError, match=said):
@@ -267,7 +342,9 @@ def test_500_images_of_fashion_mnist_beat_chance_by_far(data: Path, tmp_path: Pa
     images = Albums.read(real, ("train", "test"), step=quiet)
     start = Labelled(random_start(1, count=54_000, first=500), 0)
 
-    fitted = ClassifierLearner(images, ClassifierTable(network="dense-64")).fit(start, seed=1, step=quiet)
+    fitted = ClassifierLearner(images, ClassifierTable(network="dense-64"), StudyAcquisition()).fit(
+        start, seed=1, step=quiet
+    )
 
     # By chance a tenth is right.
     assert fitted.measure("test", step=quiet).value > 0.7

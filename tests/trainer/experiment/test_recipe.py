@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from shared.errors import ConfigError
 from tests.trainer.experiment.studies import RECIPE, write_recipe
 from trainer.experiment.comparison import lot_of
-from trainer.experiment.recipe import AcquisitionTable, load_recipe
+from trainer.experiment.recipe import StudyAcquisition, load_recipe
 from trainer.experiment.units import Parts
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,7 +101,7 @@ def test_the_hash_follows_what_changes_a_number_and_nothing_else(tmp_path: Path)
 
     assert replace(recipe, title="other", rows=(), seeds=(7, 8)).hash == recipe.hash
     assert replace(recipe, start="kdpp").hash != recipe.hash
-    assert replace(recipe, acquisition=AcquisitionTable(measure="margin")).hash != recipe.hash
+    assert replace(recipe, acquisition=StudyAcquisition(measure="margin")).hash != recipe.hash
 
 
 def test_what_an_arm_sets_apart_takes_the_place_of_the_recipes_own(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.errors import ConfigError, StateError
-from trainer.acquisition.build import Measure
+from shared.ways import Measure
 from trainer.acquisition.entropy import PixelEntropy
 from trainer.acquisition.pixels import Bvsb, LeastConfidence, Margin, PixelMeasure
 

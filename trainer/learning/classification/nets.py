@@ -29,9 +29,19 @@ class Classifier(nn.Module):
     ``features`` is what the last layer sees of an image: the penultimate features, ``dim`` numbers.
     """
 
-    def __init__(self, body: nn.Module, *, dim: int, classes: int, channels: int, size_px: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        body: nn.Module,
+        *,
+        dim: int,
+        classes: int,
+        channels: int,
+        size_px: tuple[int, int],
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.body = body
+        self.dropout = nn.Dropout(dropout)
         self.last = nn.Linear(dim, classes)
         self.dim = dim
         self.classes = classes
@@ -45,18 +55,29 @@ class Classifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return float32 logits ``(n, classes)`` for pixels ``(n, channels, h, w)`` of 0 to 255."""
-        logits: Tensor = self.last(self.features(pixels))
+        logits: Tensor = self.last(self.dropout(self.features(pixels)))
         return logits.float()
 
 
-def build_classifier(network: str, *, classes: int, channels: int, size_px: tuple[int, int], seed: int) -> Classifier:
-    """Build a classifier whose first weights follow from the seed alone; ``size_px`` is every image's ``(h, w)``."""
+def build_classifier(
+    network: str, *, classes: int, channels: int, size_px: tuple[int, int], seed: int, dropout: float = 0.0
+) -> Classifier:
+    """Build a classifier whose first weights follow from the seed alone.
+
+    Args:
+        network: By name.
+        classes: How many.
+        channels: Of every image.
+        size_px: Every image's ``(h, w)``.
+        seed: Of the first weights.
+        dropout: The share of the features that the last layer does without, while it learns.
+    """
     if classes < 2:
         raise ConfigError(f'network "{network[:60]}": {classes} class; a classifier tells at least 2 apart')
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body, dim = _body(network, channels=channels, size_px=size_px)
-        return Classifier(body, dim=dim, classes=classes, channels=channels, size_px=size_px)
+        return Classifier(body, dim=dim, classes=classes, channels=channels, size_px=size_px, dropout=dropout)
 
 
 def _body(network: str, *, channels: int, size_px: tuple[int, int]) -> tuple[nn.Module, int]:

@@ -22,6 +22,8 @@ class ClassifierTable(Table, frozen=True):
     learning_rate: Positive = 1e-3
     #: Shares of the epochs after which the learning rate falls to a tenth.
     milestones: tuple[Share, ...] = ()
+    #: The share of the features that the last layer does without while it learns, and each member of mc-dropout too.
+    dropout: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
     #: Images are mirrored left to right at random.
     mirror: bool = False
     #: Images are moved by up to this many pixels at random, black comes in from the side.
