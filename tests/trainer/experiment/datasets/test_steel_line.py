@@ -8,7 +8,7 @@ import pytest
 from shared.errors import ConfigError
 from trainer.experiment.datasets.dataset import DataSet, Request
 from trainer.experiment.datasets.open import open_dataset
-from trainer.experiment.datasets.steel_line import CLASSES, PLANTED, STREAM_FRAMES
+from trainer.experiment.datasets.steel_line import PLANTED, RATES, STREAM_FRAMES
 
 
 def opened(*, size_px: tuple[int, int] | None = None) -> DataSet:
@@ -30,8 +30,8 @@ def test_the_stream_is_redundant_and_the_measured_splits_hold_every_class_alike(
 
     assert {split: len(keys) for split, keys in data.splits.items()} == {
         "train": STREAM_FRAMES,
-        "val": PLANTED * CLASSES,
-        "test": PLANTED * CLASSES,
+        "val": PLANTED * len(RATES),
+        "test": PLANTED * len(RATES),
     }
     clean = np.mean([not data.mask(key).any() for key in data.splits["train"][:300]])
     planted = [origin.rsplit(" ", 1)[1] for origin in map(data.origin, data.splits["val"])]
