@@ -1,8 +1,9 @@
 """The simulated steel line as a data set: a redundant stream with a long tail to learn from, planted frames to measure on.
 
 The training split is what one camera sees, frame after frame: most of it clean strip, eight defects from three in ten
-frames to one in forty. ``val`` and ``test`` hold every class equally often, each on
-frames of its own that lie far from the stream and from each other. No file is read: a frame is a pure function of its
+frames to one in forty. ``val`` and ``test`` hold every class equally often, each on frames
+of its own that lie far from the stream and from each other; measured is a window around the planted defect, for a whole
+frame would tell of clean strip alone. No file is read: a frame is a pure function of its
 number.
 """
 
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from shared.geometry import Image
 from shared.identity import sha256_hex
-from shared.steel_line import SteelLine
+from shared.steel_line import SteelFrame, SteelLine
 from trainer.experiment.datasets.dataset import DataSet, Division, Request, Split, assemble
+from trainer.labelling.masks import IGNORE
 
 #: How many frames the camera has seen.
 STREAM_FRAMES: Final = 600
@@ -63,15 +65,15 @@ class SteelLineSource:
         return self.size_px
 
     def image(self, item: int) -> Image:
-        return self._frame(item)[0][..., None]
+        return self._frame(item).image[..., None]
 
     def truth(self, item: int) -> NDArray[np.uint8]:
-        return self._frame(item)[1]
+        shot, mask = self.shots[item], self._frame(item).mask
+        return mask if shot.planted is None else _windowed(mask, self.line.frame(shot.number).mask)
 
-    def _frame(self, item: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _frame(self, item: int) -> SteelFrame:
         shot = self.shots[item]
-        found = self.line.frame(shot.number) if shot.planted is None else self.line.planted(shot.number, shot.planted)
-        return found.image, found.mask
+        return self.line.frame(shot.number) if shot.planted is None else self.line.planted(shot.number, shot.planted)
 
 
 def load_steel_line(request: Request) -> DataSet:
@@ -102,3 +104,19 @@ def load_steel_line(request: Request) -> DataSet:
         contents=[sha256_hex(f"{height}x{width}/{shot.number}/{shot.planted}".encode()) for shot in shots],
         division=Division("seeded", parts),
     )
+
+
+def _windowed(mask: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Keep the truth of a window around what was planted, half a frame a side, and ignore the rest."""
+    rows, columns = np.nonzero(mask != before)
+    known = np.full_like(mask, IGNORE)
+    if not len(rows):
+        return known
+    window = tuple(
+        slice(
+            start := min(max(0, (int(at.min()) + int(at.max())) // 2 - size // 4), size - size // 2), start + size // 2
+        )
+        for at, size in zip((rows, columns), mask.shape, strict=True)
+    )
+    known[window] = mask[window]
+    return known
