@@ -329,6 +329,7 @@ def load_agent(path: Path) -> tuple[AgentConfig, dict[str, LineConfig]]:
     names = [camera.name for camera in agent.cameras]
     problems = [f'cameras: "{name}" is named twice' for name in sorted({n for n in names if names.count(n) > 1})]
     for camera in agent.cameras:
+        problems += [f"cameras.{camera.name}.{fault}" for fault in faults_of_camera(camera)]
         if camera.line not in lines:
             problems.append(
                 f'cameras.{camera.name}.line is "{camera.line}"; known lines are {", ".join(sorted(lines))}'
@@ -350,7 +351,6 @@ def read_secret(path: Path) -> str:
         raise ConfigError(f"{path}: mode lets others read it; run chmod 600 {path}")
     return text
 
-        problems += [f"cameras.{camera.name}.{fault}" for fault in faults_of_camera(camera)]
 
 def _lines(path: Path, files: tuple[str, ...]) -> dict[str, LineConfig]:
     lines: dict[str, LineConfig] = {}
