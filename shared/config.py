@@ -188,10 +188,14 @@ class LearningTable(Table, frozen=True):
     warm_start: bool = True
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
     checkpoint_every: Interval = 500
+    #: How often a training is judged on the reference set, its end included.
+    judgements: Annotated[int, Meta(ge=1, le=1000)] = 10
+    #: After how many judgements in a row without better weights it ends, with the best ones; 0 never.
+    stop_patience: Annotated[int, Meta(ge=0, le=1000)] = 0
 
     def decisive(self) -> Self:
-        """Return what decides the weights: all but how often a checkpoint is written."""
-        return replace(self, checkpoint_every=0)
+        """Return what decides the weights: how often they are judged decides only where that may end the training."""
+        return replace(self, checkpoint_every=0, judgements=self.judgements if self.stop_patience else 1)
 
 
 class GateTable(Table, frozen=True):

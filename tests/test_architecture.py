@@ -21,7 +21,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "cv2": ("trainer/experiment/superpixels.py",),
     "dppy": ("trainer/selection/samplers/dppy.py",),
     "fastapi": ("trainer/web/",),
-    "matplotlib": ("deploy/demo/", "trainer/experiment/"),
+    "matplotlib": ("deploy/demo/", "trainer/plotting.py"),
     "onnx": ("trainer/release/",),
     "onnxruntime": ("edge_agent/inspection/runtime.py", "trainer/release/"),
     "onnxscript": ("trainer/release/",),

@@ -52,12 +52,16 @@ def select(
 
 @app.command("train")
 def train(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> None:
-    """Train on the labels that came back, and judge the run on the reference set."""
-    from trainer.rounds.machine import Stage  # torch only when asked
+    """Train on the labels that came back, and judge the run on the reference set; torchrun may start it several times."""
+    from trainer.learning.together import crewed  # torch only when asked
+    from trainer.rounds.machine import Stage
     from trainer.rounds.session import working
 
-    with working(site, line, Console(as_json=as_json)) as bench:
-        _perform(bench, (Stage.LABEL, Stage.TRAIN, Stage.GATE), what="labels to train on")
+    with crewed() as leads:
+        if not leads:
+            return
+        with working(site, line, Console(as_json=as_json)) as bench:
+            _perform(bench, (Stage.LABEL, Stage.TRAIN, Stage.GATE), what="labels to train on")
 
 
 @app.command("export")

@@ -1,4 +1,4 @@
-"""The pictures of a line's pool: the one door to matplotlib in the trainer. Drawn to files, never to a screen."""
+"""The pictures of a line's pool: its map, and the batch that was chosen last."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from shared.geometry import Image
+from trainer.plotting import INK, MARKERS, Figure, Rectangle, save
 from trainer.selection.explaining import Explanation
 
-#: Okabe and Ito's colours, told apart by every eye; rounds beyond the eighth begin again with another marker.
+#: The palette with orange first, which stands out of a grey map.
 _COLOURS: Final = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C5A2B", "#000000")
-_MARKERS: Final = ("o", "s", "^", "D")
-_GREY: Final = "#C9CDD2"
-_INK: Final = "#222222"
-_DPI: Final = 110
+_PALE: Final = "#C9CDD2"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +34,7 @@ def draw_map(path: Path, points: NDArray[np.floating], rounds: Sequence[int | No
     axes = figure.add_subplot()
     of = np.array([-1 if number is None else number for number in rounds])
     rest = points[of < 0]
-    axes.scatter(rest[:, 0], rest[:, 1], s=9, color=_GREY, linewidths=0, label=f"pool ({int((of < 0).sum())})")
+    axes.scatter(rest[:, 0], rest[:, 1], s=9, color=_PALE, linewidths=0, label=f"pool ({int((of < 0).sum())})")
     last = int(of.max()) if len(of) else -1
     for number in sorted({int(number) for number in of if number >= 0}):
         chosen = points[of == number]
@@ -48,24 +43,24 @@ def draw_map(path: Path, points: NDArray[np.floating], rounds: Sequence[int | No
             chosen[:, 1],
             s=58 if number == last else 26,
             color=_COLOURS[number % len(_COLOURS)],
-            marker=_MARKERS[number // len(_COLOURS) % len(_MARKERS)],
+            marker=MARKERS[number // len(_COLOURS) % len(MARKERS)],
             linewidths=1.1 if number == last else 0,
-            edgecolors=_INK,
+            edgecolors=INK,
             label=f"round {number}{' (last batch)' if number == last else ''} ({len(chosen)})",
         )
-    axes.set_title(title, loc="left", color=_INK)
+    axes.set_title(title, loc="left", color=INK)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.spines[:].set_color(_GREY)
+    axes.spines[:].set_color(_PALE)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_picks(path: Path, picks: Sequence[PickPicture], *, title: str, across: int = 4) -> None:
     """Draw the chosen patches with score, novelty and chance or gain, each beside its nearest labelled neighbour."""
     down = max(1, -(-len(picks) // across))
     figure = Figure(figsize=(across * 3.1, down * 2.15 + 0.7), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=_INK)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
     grid = figure.subplots(down, 2 * across, squeeze=False)
     for axes in grid.ravel():
         axes.set_axis_off()
@@ -74,7 +69,7 @@ def draw_picks(path: Path, picks: Sequence[PickPicture], *, title: str, across: 
         row, column = divmod(place, across)
         chosen, neighbour = grid[row, 2 * column], grid[row, 2 * column + 1]
         _show(chosen, pick.crop, pick.outline, _COLOURS[0], shades)
-        chosen.set_title(_worth(pick.why), fontsize=7.5, loc="left", color=_INK)
+        chosen.set_title(_worth(pick.why), fontsize=7.5, loc="left", color=INK)
         if pick.neighbour is None:
             neighbour.text(0.5, 0.5, "nothing\nlabelled yet", ha="center", va="center", fontsize=7.5, color="#777777")
         else:
@@ -85,7 +80,7 @@ def draw_picks(path: Path, picks: Sequence[PickPicture], *, title: str, across: 
                 loc="left",
                 color="#555555",
             )
-    _save(figure, path)
+    save(figure, path)
 
 
 def _worth(why: Explanation) -> str:
@@ -114,8 +109,3 @@ def _show(
     axes.add_patch(  # type: ignore[attr-defined]  # the same
         Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=1.0)
     )
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(path, dpi=_DPI, facecolor="white")

@@ -44,6 +44,16 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Judgement(Struct, frozen=True, kw_only=True):
+    """How good weights were on labels that were not learned from; None where no label says so."""
+
+    miou: float | None
+    #: IoU by class.
+    per_class: tuple[float | None, ...]
+    #: The expected calibration error.
+    ece: float | None
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """What a checkpoint is; ``sha256`` is that of the file beside it."""
 
@@ -57,6 +67,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     skipped: int = 0
     best_score: float | None = None
     best_step: int = 0
+    #: Steps, and what was found at each.
+    judged: tuple[tuple[int, Judgement], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

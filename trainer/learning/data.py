@@ -41,19 +41,24 @@ def minibatches(samples: int, *, size: int, steps: int, generator: torch.Generat
         yield order.take()
 
 
-def varied(pixels: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def varied(
+    pixels: Tensor, masks: Tensor, generator: torch.Generator, *, share: slice = slice(None), of: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Flip each sample at random, and vary its contrast and brightness a little.
 
     Args:
         pixels: ``(n, c, h, w)`` float, 0 to 255.
         masks: ``(n, h, w)``.
         generator: On the CPU.
+        share: Which samples of a minibatch these are, where they are not all: each is varied as it would be in the whole.
+        of: How many the whole minibatch has.
     """
-    for side in (-1, -2):
-        turn = (torch.rand(len(pixels), generator=generator) < 0.5).to(pixels.device)
+    count, device = len(pixels) if of is None else of, pixels.device
+    turns = [(torch.rand(count, generator=generator) < 0.5)[share].to(device) for _ in range(2)]
+    chance = (torch.rand(2, count, 1, 1, 1, generator=generator) * 2 - 1)[:, share].to(device)
+    for side, turn in zip((-1, -2), turns, strict=True):
         pixels = torch.where(turn[:, None, None, None], pixels.flip(side), pixels)
         masks = torch.where(turn[:, None, None], masks.flip(side), masks)
-    chance = torch.rand(2, len(pixels), 1, 1, 1, generator=generator).to(pixels.device) * 2 - 1
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     return (pixels - mean) * (1 + CONTRAST * chance[0]) + mean + BRIGHTNESS * chance[1], masks
 

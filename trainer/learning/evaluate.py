@@ -10,12 +10,13 @@ from torch import Tensor
 
 from shared.geometry import Image
 from trainer.labelling.masks import IGNORE
-from trainer.learning.calibration import BINS, Reliability, best_temperature
-from trainer.learning.metrics import Confusion, confusion
+from trainer.learning.calibration import BINS, FOLDS, Calibration, Reliability, cross_fitted
+from trainer.learning.checkpoints import Judgement
+from trainer.learning.metrics import Confusion, confusion, iou, miou
 from trainer.learning.model import TaskModel
 
 #: How many pixels a temperature is fitted on: one number needs few, and all of a reference set may not fit in memory.
-FITTED: Final = 1_000_000
+FITTED: Final = 200_000
 
 
 def predict(model: TaskModel, crops: Image, *, minibatch: int = 32) -> NDArray[np.uint8]:
@@ -44,6 +45,22 @@ def reliability(
     return total
 
 
+def assess(model: TaskModel, crops: Image, masks: NDArray[np.uint8], *, classes: int, minibatch: int = 32) -> Judgement:
+    """Measure IoU and calibration error in one look at the crops; only supervised pixels count."""
+    counts, total = np.zeros((classes, classes), dtype=np.int64), Reliability.none()
+    for start, logits in _logits(model, crops, minibatch):
+        truth = masks[start : start + minibatch]
+        counts += confusion(truth, logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), classes=classes)
+        total += Reliability.of(torch.softmax(logits, dim=1).cpu().numpy(), truth)
+    return Judgement(
+        miou=_known(miou(counts)), per_class=tuple(_known(value) for value in iou(counts)), ece=_known(total.ece)
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
 def calibrate(
     model: TaskModel,
     crops: Image,
@@ -52,8 +69,10 @@ def calibrate(
     rng: np.random.Generator,
     most: int = FITTED,
     minibatch: int = 32,
-) -> float:
-    """Give a model the temperature under which labels it was not trained on are likeliest, and return it.
+) -> Calibration:
+    """Give a model the temperature under which labels it was not trained on are likeliest, and say how good it is.
+
+    Neighbours in the order of the crops are in the same fold: patches of one frame are often alike.
 
     Args:
         model: Its temperature is set.
@@ -65,18 +84,25 @@ def calibrate(
     """
     before, model.temperature = model.temperature, 1.0
     supervised = masks != IGNORE
+    labelled = np.flatnonzero(supervised.any(axis=(1, 2)))
+    fold = np.zeros(len(masks), dtype=np.intp)
+    for number, some in enumerate(np.array_split(labelled, FOLDS)):
+        fold[some] = number
     share = min(1.0, most / max(1, int(supervised.sum())))
     logits, truth = [np.zeros((0, model.classes), dtype=np.float32)], [np.zeros(0, dtype=np.uint8)]
+    folds = [np.zeros(0, dtype=np.intp)]
     try:
         for start, found in _logits(model, crops, minibatch):
             taken = supervised[start : start + minibatch]
             taken &= rng.random(taken.shape) < share
             logits.append(found.permute(0, 2, 3, 1).cpu().numpy()[taken])
             truth.append(masks[start : start + minibatch][taken])
-        before = best_temperature(np.concatenate(logits), np.concatenate(truth))
+            folds.append(np.repeat(fold[start : start + minibatch], taken.sum(axis=(1, 2))))
+        calibration = cross_fitted(np.concatenate(logits), np.concatenate(truth), np.concatenate(folds))
+        before = calibration.temperature
     finally:
         model.temperature = before
-    return model.temperature
+    return calibration
 
 
 def _logits(model: TaskModel, crops: Image, minibatch: int) -> Iterator[tuple[int, Tensor]]:

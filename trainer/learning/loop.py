@@ -1,13 +1,13 @@
 """The training loop: one model, one snapshot, a fixed number of steps at most.
 
 The same seed, model and snapshot give the same weights on the same machine class, also when the training was killed
-and went on from a checkpoint. A short training gains most from a warm-up and a cosine fall of the learning rate.
+and went on from a checkpoint. Several processes train one model where torchrun started them; the same holds of them.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,18 +19,20 @@ from shared.clock import SystemClock
 from shared.config import LearningTable
 from shared.console import Step
 from shared.geometry import Image
-from trainer.learning.checkpoints import CheckpointFolder, Checkpoints, fingerprint
+from trainer.learning.checkpoints import CheckpointFolder, Checkpoints, Found, Judgement, Manifest, fingerprint
+from trainer.learning.crew import Crew, here
 from trainer.learning.data import Order
 from trainer.learning.guard import CHECK_EVERY, Guard
 from trainer.learning.heads import HeadedNetwork
+from trainer.learning.judging import Judging
+from trainer.learning.log import TrainingLog
 from trainer.learning.model import TaskModel, best_device, threads
-from trainer.learning.objective import objective, parameter_groups
+from trainer.learning.objective import Objective, parameter_groups
 from trainer.learning.samples import Samples
+from trainer.learning.schedule import rate
 from trainer.learning.state import Training
-from trainer.learning.stopping import EarlyStopping
-from trainer.learning.weights import to_bytes
+from trainer.learning.weights import pack, to_bytes, unpack
 
-WARM_UP: Final = 0.2
 #: How many points a recorded loss curve has at most.
 CURVE_POINTS: Final = 100
 
@@ -47,8 +49,10 @@ class TrainReport:
     skipped: int = 0
     #: The step of the checkpoint it went on from; 0 from the beginning.
     resumed_from: int = 0
-    #: Score and step of the weights that stay, where they were judged on the way.
+    #: Score and step of the weights that stay, where it could end before its last step.
     best: tuple[float, int] | None = None
+    #: Steps, and how good the weights were after each on labels that are not learned from.
+    judged: tuple[tuple[int, Judgement], ...] = ()
     #: What a person should know of.
     warnings: tuple[str, ...] = ()
 
@@ -64,7 +68,8 @@ def train(
     step: Step,
     stop: Callable[[], bool] | None = None,
     checkpoints: Checkpoints | None = None,
-    stopping: EarlyStopping | None = None,
+    judging: Judging | None = None,
+    log: Path | None = None,
 ) -> TrainReport:
     """Train a model in place, from the weights it has.
 
@@ -78,57 +83,120 @@ def train(
         step: Told the progress.
         stop: Asked every few steps; True ends the training unfinished.
         checkpoints: Where to write down how it stands, and to go on from if the same training was broken off.
-        stopping: Ends it early, and leaves the best weights instead of the last.
+        judging: Tells how good the weights are on the way; with a patience it ends the training, and the best ones stay.
+        log: Where its log is written.
     """
     samples = Samples(crops, masks, classes=classes)
-    clock = SystemClock()
+    crew = here()
     with threads(settings.threads), _deterministic(seed):
         training = _begin(model, samples, settings, seed=seed)
         folder = (
             None
             if checkpoints is None
-            else _folder(checkpoints, training, samples, settings, seed=seed, stopping=stopping)
+            else _folder(checkpoints, training, samples, settings, seed=seed, judging=judging, crew=crew)
         )
-        damaged = () if folder is None else _resume(training, folder)
+        damaged = _resume(training, folder, crew)
         resumed_from = training.done
-        began = clock.monotonic() - training.seconds
-        guard = Guard(training, learning_rate=settings.learning_rate)
-
-        def keep() -> None:
-            training.seconds = clock.monotonic() - began
-            if folder is not None:
-                guard.look()
-                folder.write(training.manifest(), training.tensors())
-
-        finished = True
-        while training.done < settings.steps:
-            if training.done % CHECK_EVERY == 0:
-                guard.look()
-                if stop is not None and stop():
-                    finished = False
-                    break
-            _learn(training, samples, settings)
-            step(training.done, settings.steps)
-            if stopping is not None and not stopping.goes_on(training, steps=settings.steps):
-                break
-            if checkpoints is not None and training.done % checkpoints.every == 0:
-                keep()
-        guard.look()
-        if not finished:
-            keep()
-        elif training.best is not None:
-            model.load_state_dict(training.best.weights)
+        run = _Run(
+            training,
+            samples,
+            settings,
+            crew,
+            Guard(training, learning_rate=settings.learning_rate),
+            crew.together(Objective(model, samples.window, samples.class_weights, crew)),
+            TrainingLog(log, settings),
+            folder,
+            checkpoints.every if checkpoints is not None else 0,
+            judging,
+        )
+        finished = run.to_its_end(step, stop)
         model.eval()
     return TrainReport(
         _curve(training.losses),
-        clock.monotonic() - began,
+        training.seconds,
         training.done,
         finished,
         skipped=training.skipped,
         resumed_from=resumed_from,
         best=None if training.best is None else (training.best.score, training.best.step),
-        warnings=(*samples.unseen, *damaged, *_skipped(training)),
+        judged=tuple(training.judged),
+        warnings=(*samples.unseen, *damaged, *_skipped(training), *run.log.warnings),
     )
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the steps of one training work with."""
+
+    training: Training
+    samples: Samples
+    settings: LearningTable
+    crew: Crew
+    guard: Guard
+    objective: Objective
+    log: TrainingLog
+    folder: CheckpointFolder | None
+    every: int
+    judging: Judging | None
+
+    def to_its_end(self, step: Step, stop: Callable[[], bool] | None) -> bool:
+        """Take all steps that are left, and say whether it was not stopped."""
+        training, steps, clock = self.training, self.settings.steps, SystemClock()
+        began = clock.monotonic() - training.seconds
+        while training.done < steps:
+            if training.done % CHECK_EVERY == 0:
+                self.guard.look()
+                if self.crew.agree(word=stop is not None and stop()):
+                    self._keep()
+                    return False
+            self._learn()
+            step(training.done, steps)
+            training.seconds = clock.monotonic() - began
+            if not self._goes_on():
+                break
+            if self.every and training.done % self.every == 0:
+                self._keep()
+        self.guard.look()
+        if training.best is not None:
+            training.model.load_state_dict(training.best.weights)
+        self.log.write(training)
+        training.seconds = clock.monotonic() - began
+        return True
+
+    def _learn(self) -> None:
+        """Take one step."""
+        training, settings = self.training, self.settings
+        device = next(training.model.parameters()).device
+        for group in training.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate(training.done, settings.steps)
+        training.done += 1
+        minibatch = self.samples.minibatch(training.order, device, self.crew)
+        if minibatch is None:
+            training.skipped += 1
+            return
+        with _precision(device):
+            loss, told = self.objective(*minibatch)
+        training.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        training.optimizer.step()
+        training.losses.append(told.detach())
+        training.steps.append(training.done)
+
+    def _goes_on(self) -> bool:
+        """Judge the weights where it is their turn; the leader says whether training goes on."""
+        training = self.training
+        if self.judging is None or not self.judging.due(training.done, steps=self.settings.steps):
+            return True
+        self.guard.look()
+        goes_on = self.crew.agree(word=self.crew.leads and self.judging.goes_on(training))
+        self.log.write(training)
+        return goes_on
+
+    def _keep(self) -> None:
+        """Write down where the training stands."""
+        if self.folder is not None:
+            self.guard.look()
+            self.folder.write(self.training.manifest(), self.training.tensors())
 
 
 def _begin(model: TaskModel, samples: Samples, settings: LearningTable, *, seed: int) -> Training:
@@ -142,25 +210,6 @@ def _begin(model: TaskModel, samples: Samples, settings: LearningTable, *, seed:
     return Training(model, optimizer, Order(len(samples.crops), size=settings.minibatch, generator=generator))
 
 
-def _learn(training: Training, samples: Samples, settings: LearningTable) -> None:
-    """Take one step."""
-    model, optimizer = training.model, training.optimizer
-    device = next(model.parameters()).device
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * rate(training.done, settings.steps)
-    training.done += 1
-    minibatch = samples.minibatch(training.order, device)
-    if minibatch is None:
-        training.skipped += 1
-        return
-    with _precision(device):
-        loss, told = objective(model, *minibatch, samples.window, samples.class_weights)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
-    optimizer.step()
-    training.losses.append(told.detach())
-
-
 def _folder(
     checkpoints: Checkpoints,
     training: Training,
@@ -168,25 +217,32 @@ def _folder(
     settings: LearningTable,
     *,
     seed: int,
-    stopping: EarlyStopping | None,
+    judging: Judging | None,
+    crew: Crew,
 ) -> CheckpointFolder:
     """Name a training's folder by all that decides its weights: the checkpoint of any other is none of its own."""
     network = training.model.network
     beta = network.beta if isinstance(network, HeadedNetwork) else 0.0
-    judged = (0, 0) if stopping is None else (stopping.every, stopping.patience)
+    judged = (judging.every, judging.patience) if judging is not None and judging.patience else (0, 0)
     device = str(next(training.model.parameters()).device)
-    said = msgspec.json.encode([settings, seed, beta, judged, device, samples.crops.shape, samples.masks.shape])
+    said = msgspec.json.encode(
+        [settings, seed, beta, judged, device, crew.size, samples.crops.shape, samples.masks.shape]
+    )
     each = (
         np.ascontiguousarray(array).data for pair in zip(samples.crops, samples.masks, strict=True) for array in pair
     )
     return CheckpointFolder(checkpoints, training=fingerprint(said, to_bytes(training.model), *each))
 
 
-def _resume(training: Training, folder: CheckpointFolder) -> tuple[str, ...]:
-    """Go on from the newest good checkpoint, if there is one, and say which were damaged."""
-    found = folder.newest()
-    if found.manifest is not None:
-        training.restore(found.manifest, found.tensors)
+def _resume(training: Training, folder: CheckpointFolder | None, crew: Crew) -> tuple[str, ...]:
+    """Go on from the newest good checkpoint of the leader, if there is one, and say which were damaged."""
+    found = Found(None, {}, ()) if folder is None else folder.newest()
+    manifest, tensors = found.manifest, found.tensors
+    if crew.size > 1 and (said := crew.send(b"" if manifest is None else msgspec.json.encode(manifest))):
+        manifest = msgspec.json.decode(said, type=Manifest)
+        tensors = unpack(crew.send(pack(tensors)), what="checkpoint of the leader")
+    if manifest is not None:
+        training.restore(manifest, tensors)
     return tuple(f"{text}; training went on from step {training.done}" for text in found.damaged)
 
 
@@ -194,14 +250,6 @@ def _skipped(training: Training) -> tuple[str, ...]:
     if not training.skipped:
         return ()
     return (f"training: {training.skipped} of {training.done} minibatches held no label and were skipped",)
-
-
-def rate(done: int, steps: int) -> float:
-    """Return the share of the full learning rate at a step: a linear warm-up from a tenth, then a cosine to a hundredth."""
-    warm = max(1, round(WARM_UP * steps))
-    if done < warm:
-        return 0.1 + 0.9 * done / warm
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - warm) / max(1, steps - warm)))
 
 
 def _curve(losses: list[torch.Tensor]) -> tuple[float, ...]:

@@ -30,15 +30,21 @@ def class_weights(masks: NDArray[np.uint8], *, classes: int) -> NDArray[np.float
     return weights.astype(np.float32)
 
 
-def supervised_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
+def supervised_loss(logits: Tensor, masks: Tensor, weights: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Return the weighted mean of the cross-entropy over supervised pixels; zero when there is none.
 
     Args:
         logits: ``(n, k, h, w)``.
         masks: ``(n, h, w)`` class values, 255 where nothing is known.
         weights: ``(k,)``.
+        weight: What the pixels weigh together, where these are only some of a minibatch's.
     """
     each = functional.cross_entropy(logits, masks.long(), weight=weights, ignore_index=IGNORE, reduction="sum")
-    supervised = masks != IGNORE
-    total = weights[torch.where(supervised, masks, 0).long()].mul(supervised).sum()
+    total = supervised_weight(masks, weights) if weight is None else weight
     return each / total.clamp(min=1e-12)
+
+
+def supervised_weight(masks: Tensor, weights: Tensor) -> Tensor:
+    """Return what the supervised pixels weigh together."""
+    supervised = masks != IGNORE
+    return weights[torch.where(supervised, masks, 0).long()].mul(supervised).sum()

@@ -1,4 +1,4 @@
-"""Networks by name: the one door to segmentation-models-pytorch.
+"""Networks by name: the one door to segmentation-models-pytorch, which is loaded when a network of its is asked for.
 
 ``compact-32-64`` is our own compact network, its widths in the name; every other encoder name is
 segmentation-models-pytorch's (``resnet34``, ``tu-<timm name>``). Nothing is downloaded: all weights start at random.
@@ -9,14 +9,13 @@ import warnings
 from itertools import pairwise
 from typing import Final
 
-import segmentation_models_pytorch as smp
-from segmentation_models_pytorch.base import SegmentationModel
 from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.config import LearningTable
 from shared.errors import ConfigError
 from trainer.learning.compact import CompactEncoder, CompactNet
+from trainer.learning.heads import HeadedNetwork
 
 #: Architectures whose decoder is described by ``decoder_channels``, and those that bring their own.
 _WITH_CHANNELS: Final = ("unet", "unetplusplus", "manet")
@@ -45,6 +44,8 @@ def build_network(settings: LearningTable, *, classes: int, channels: int) -> nn
             "decoder_channels": settings.decoder_channels,
             "encoder_depth": len(settings.decoder_channels),
         }
+    import segmentation_models_pytorch as smp  # noqa: PLC0415  # takes as long to load as torch itself
+
     with _door("learning.encoder", settings.encoder):
         network = smp.create_model(
             architecture,
@@ -70,8 +71,7 @@ def every_second(network: nn.Module, pixels: Tensor) -> Tensor:
     if last is None:
         whole: Tensor = network(pixels)
         return whole[:, :, ::2, ::2]
-    assert isinstance(network, SegmentationModel)
-    decoded = network.decoder(network.encoder(pixels))
+    decoded = network.get_submodule("decoder")(network.get_submodule("encoder")(pixels))
     thinned: Tensor = functional.conv2d(decoded, last.weight, last.bias, stride=2, padding=last.padding)
     return thinned
 
@@ -81,6 +81,8 @@ def build_encoder(name: str, *, channels: int) -> tuple[nn.Module, int]:
     widths = compact_widths(name)
     if widths is not None:
         return _Pooled(CompactEncoder(channels=channels, widths=widths)), widths[-1]
+    import segmentation_models_pytorch as smp  # noqa: PLC0415  # as above
+
     with _door("space.encoder", name):
         encoder = smp.encoders.get_encoder(name, in_channels=channels, depth=5, weights=None)
     return _Pooled(encoder), int(encoder.out_channels[-1])
@@ -100,6 +102,10 @@ def compact_widths(name: str) -> tuple[int, ...] | None:
 
 def _last_convolution(network: nn.Module) -> nn.Conv2d | None:
     """Return the convolution that writes a library network's logits at full resolution; None where there is more to it."""
+    if isinstance(network, (CompactNet, HeadedNetwork)):
+        return None
+    from segmentation_models_pytorch.base import SegmentationModel  # noqa: PLC0415  # as above
+
     if not isinstance(network, SegmentationModel) or network.classification_head is not None:
         return None
     last, *after = network.segmentation_head

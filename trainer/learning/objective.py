@@ -8,37 +8,61 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainer.learning.compact import Window
+from trainer.learning.crew import Crew
 from trainer.learning.heads import HeadedNetwork
-from trainer.learning.loss import supervised_loss
+from trainer.learning.loss import supervised_loss, supervised_weight
 from trainer.learning.model import EveryHead, TaskModel
 
 WEIGHT_DECAY: Final = 0.01
 
 
-def objective(
-    model: TaskModel, pixels: Tensor, truth: Tensor, window: Window, class_weights: NDArray[np.float32]
-) -> tuple[Tensor, Tensor]:
-    """Return what to minimise, and the mean loss of a member, which is told.
+class Objective(nn.Module):
+    """What a training minimises, and the mean loss of a member, which is told; both of the whole crew's minibatch.
 
-    Args:
-        model: One network, or one with several heads.
-        pixels: ``(n, channels, h, w)`` of 0 to 255.
-        truth: ``(n, h, w)``, 255 where nothing is known.
-        window: Rows and columns that hold every label.
-        class_weights: ``(k,)``.
+    A process of a crew sees a share of the minibatch; the mean of the crew's gradients is the gradient of the whole.
     """
-    weights = torch.from_numpy(class_weights).to(pixels.device)
-    top, bottom, left, right = window
-    truth = truth[:, top:bottom, left:right]
-    if not isinstance(model.network, HeadedNetwork):
-        loss = supervised_loss(model(pixels, window), truth, weights)
-        return loss, loss
-    members = [supervised_loss(logits, truth, weights) for logits in EveryHead(model)(pixels, window).unbind(0)]
-    total = torch.stack(members).sum()
-    mean = total / len(members)
-    if model.network.beta:
-        total = total + model.network.beta * model.network.penalty()
-    return total, mean
+
+    def __init__(
+        self, model: TaskModel, window: Window, class_weights: NDArray[np.float32], crew: Crew | None = None
+    ) -> None:
+        """Take one network, or one with several heads.
+
+        Args:
+            model: What learns.
+            window: Rows and columns that hold every label.
+            class_weights: ``(k,)``.
+            crew: Who trains together.
+        """
+        super().__init__()
+        self.model = model
+        self.window = window
+        self.class_weights = class_weights
+        self.crew = crew or Crew()
+
+    def forward(self, pixels: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both for pixels ``(n, channels, h, w)`` of 0 to 255 and masks ``(n, h, w)``, 255 where nothing is known."""
+        model, crew = self.model, self.crew
+        weights = torch.from_numpy(self.class_weights).to(pixels.device)
+        top, bottom, left, right = self.window
+        truth = truth[:, top:bottom, left:right]
+        weight = crew.summed(supervised_weight(truth, weights))
+        if not isinstance(model.network, HeadedNetwork):
+            loss = supervised_loss(model(pixels, self.window), truth, weights, weight=weight)
+            return self._whole(loss), crew.summed(loss.detach().clone())
+        members = [
+            supervised_loss(logits, truth, weights, weight=weight)
+            for logits in EveryHead(model)(pixels, self.window).unbind(0)
+        ]
+        total = torch.stack(members).sum()
+        told = crew.summed((total / len(members)).detach())
+        total = self._whole(total)
+        if model.network.beta:
+            total = total + model.network.beta * model.network.penalty()
+        return total, told
+
+    def _whole(self, loss: Tensor) -> Tensor:
+        """Weigh a share's loss so that the crew's mean is the whole's."""
+        return loss if self.crew.size == 1 else loss * self.crew.size
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from shared.errors import InputError
 from shared.geometry import Image
 from trainer.labelling.masks import IGNORE
+from trainer.learning.crew import Crew
 from trainer.learning.data import Order, supervised_window, varied
 from trainer.learning.loss import class_weights
 
@@ -37,13 +38,23 @@ class Samples:
             for number in np.flatnonzero(self.class_weights == 0)
         )
 
-    def minibatch(self, order: Order, device: torch.device) -> tuple[Tensor, Tensor] | None:
-        """Return the next minibatch, varied: pixels ``(n, c, h, w)`` and masks; None when it holds no label."""
+    def minibatch(self, order: Order, device: torch.device, crew: Crew | None = None) -> tuple[Tensor, Tensor] | None:
+        """Return the next minibatch, varied: pixels ``(n, c, h, w)`` and masks; None when it holds no label.
+
+        A process of a crew gets its share; that the whole holds no label is the same for all.
+        """
         chosen = order.take().numpy()
         if not self._known[chosen].any():
             return None
-        pixels = torch.from_numpy(self.crops[chosen]).to(device).permute(0, 3, 1, 2).float()
-        truth = torch.from_numpy(self.masks[chosen]).to(device)
-        pixels, truth = varied(pixels, truth, order.generator)
+        share = (crew or Crew()).share(len(chosen))
+        pixels = self._moved(self.crops[chosen[share]], device).permute(0, 3, 1, 2).float()
+        truth = self._moved(self.masks[chosen[share]], device)
+        pixels, truth = varied(pixels, truth, order.generator, share=share, of=len(chosen))
         # Channels last makes the small convolutions of short trainings two to three times faster on CPUs as well.
         return pixels.contiguous(memory_format=torch.channels_last), truth
+
+    @staticmethod
+    def _moved(values: NDArray[np.uint8], device: torch.device) -> Tensor:
+        held = torch.from_numpy(values)
+        # From pinned memory the copy waits for nobody: the next minibatch is made while the GPU works on this one.
+        return held.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else held

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from trainer.learning.checkpoints import Manifest
+from trainer.learning.checkpoints import Judgement, Manifest
 from trainer.learning.data import Order
 from trainer.learning.model import TaskModel
 from trainer.learning.weights import fill
@@ -33,6 +33,9 @@ class Training:
     skipped: int = 0
     seconds: float = 0.0
     losses: list[Tensor] = field(default_factory=list)
+    #: The step of each loss; a step that is skipped has none.
+    steps: list[int] = field(default_factory=list)
+    judged: list[tuple[int, Judgement]] = field(default_factory=list)
     best: Best | None = None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -47,6 +50,7 @@ class Training:
         if device.type == "cuda":
             found["cuda"] = torch.cuda.get_rng_state(device)
         found["losses"] = torch.stack(self.losses).float() if self.losses else torch.zeros(0)
+        found["steps"] = torch.tensor(self.steps, dtype=torch.int32)
         if self.best is not None:
             found |= {f"best.{name}": value for name, value in self.best.weights.items()}
         return found
@@ -60,6 +64,7 @@ class Training:
             skipped=self.skipped,
             best_score=None if best is None else best.score,
             best_step=0 if best is None else best.step,
+            judged=tuple(self.judged),
         )
 
     def restore(self, manifest: Manifest, tensors: dict[str, Tensor]) -> None:
@@ -73,6 +78,8 @@ class Training:
         if "cuda" in tensors and device.type == "cuda":
             torch.cuda.set_rng_state(tensors["cuda"], device)
         self.losses = list(tensors["losses"].to(device).unbind(0))
+        self.steps = tensors["steps"].tolist()
+        self.judged = list(manifest.judged)
         self.done, self.skipped, self.seconds = manifest.step, manifest.skipped, manifest.seconds
         if manifest.best_score is not None:
             self.best = Best(manifest.best_score, manifest.best_step, _under(tensors, "best."))

@@ -20,6 +20,7 @@ from shared.errors import InputError, ReleaseError
 from shared.files import read_bounded, write_durably
 from shared.identity import sha256_hex
 from shared.release import MAX_FILE_BYTES, verify
+from trainer.learning.calibration import Calibration
 from trainer.learning.model import TaskModel, build_model
 
 WEIGHTS_NAME: Final = "weights.safetensors"
@@ -46,8 +47,12 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     #: Light heads over one trunk, 0 for a network with its own, and the weight of their regulariser.
     heads: int = 0
     beta: float = 0.0
-    #: What the logits are divided by.
+    #: What the logits are divided by, and how that was found on the reference set; None where it held no label.
     temperature: float = 1.0
+    calibration: Calibration | None = None
+    #: The step that the weights are of, and how many were taken; the log beside the record holds the curves.
+    step: int = 0
+    steps: int = 0
     weights_sha256: str = ""
 
 

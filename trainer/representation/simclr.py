@@ -22,8 +22,8 @@ from shared.errors import ConfigError
 from shared.geometry import Image
 from trainer.learning.checkpoints import CheckpointFolder, Checkpoints, fingerprint
 from trainer.learning.data import minibatches
-from trainer.learning.loop import rate
 from trainer.learning.model import normalised
+from trainer.learning.schedule import rate
 from trainer.learning.weights import to_bytes
 from trainer.representation.augment import Recipe, view
 from trainer.representation.progress import Progress, Training

@@ -13,8 +13,10 @@ from shared.errors import StateError
 from trainer.learning.calibration import (
     COLDEST,
     HOTTEST,
+    Calibration,
     Reliability,
     best_temperature,
+    cross_fitted,
     negative_log_likelihood,
 )
 from trainer.learning.evaluate import calibrate, reliability
@@ -165,25 +167,74 @@ def test_a_calibrated_model_is_less_wrong_and_predicts_the_same() -> None:
     model.temperature = 0.1
     before = reliability(model, crops, masks, minibatch=2)
 
-    temperature = calibrate(model, crops, masks, minibatch=2, most=2_000, rng=np.random.default_rng(0))
+    found = calibrate(model, crops, masks, minibatch=2, most=2_000, rng=np.random.default_rng(0))
     after = reliability(model, crops, masks)
 
-    assert model.temperature == temperature
+    assert model.temperature == found.temperature
     assert after.counts.sum() == before.counts.sum() == int((masks != 255).sum())
     assert after.right.sum() == before.right.sum()
     assert after.ece < before.ece / 2
 
 
-def test_a_model_without_labels_to_calibrate_on_keeps_its_temperature() -> None:
+@pytest.mark.parametrize("labelled", [0, 1])
+def test_a_model_with_too_few_labels_to_calibrate_on_has_a_temperature_of_one(labelled: int) -> None:
     model = build_model(LearningTable(architecture="compact", encoder="compact-8-8"), classes=3, channels=1, seed=2)
-    model.temperature = 1.5
+    masks = np.full((2, 32, 32), 255, np.uint8)
+    masks[:labelled] = 1
 
-    with pytest.raises(StateError, match="no supervised pixel"):
-        calibrate(
-            model,
-            np.zeros((2, 32, 32, 1), np.uint8),
-            np.full((2, 32, 32), 255, np.uint8),
-            rng=np.random.default_rng(0),
-        )
+    found = calibrate(model, np.zeros((2, 32, 32, 1), np.uint8), masks, rng=np.random.default_rng(0))
 
-    assert model.temperature == 1.5
+    assert (model.temperature, found.temperature) == (1.0, 1.0)
+    assert found.why == f"{labelled} reference patches with labels, a temperature needs 2; it stays 1"
+    assert (found.ece is None) == (labelled == 0)
+
+
+def test_the_error_is_told_of_pixels_that_no_temperature_was_fitted_on() -> None:
+    logits, truth = drawn(3.0, n=3_000)
+    folds = np.repeat(np.arange(3), 1_000)
+
+    found = cross_fitted(logits, truth, folds)
+
+    total = Reliability.none()
+    for fold in range(3):
+        inside = folds == fold
+        shares = softmax(logits[inside] / best_temperature(logits[~inside], truth[~inside]), axis=1)
+        total += Reliability.of(shares[:, :, None, None], truth[inside][:, None, None])
+    assert found.temperature == best_temperature(logits, truth)
+    assert found.ece == pytest.approx(total.ece)
+    assert found.ece_before == pytest.approx(
+        Reliability.of(softmax(logits, axis=1)[:, :, None, None], truth[:, None, None]).ece
+    )
+    assert found.ece is not None
+    assert found.ece_before is not None
+    assert found.ece < found.ece_before / 3
+
+
+def test_a_temperature_that_serves_only_what_it_was_fitted_on_is_not_taken() -> None:
+    """One fold is sure and right, the other sure and wrong: each fits what harms the other."""
+    logits = np.tile([4.0, 0.0], (200, 1))
+    truth = np.repeat(np.array([0, 1], np.uint8), 100)
+
+    found = cross_fitted(logits, truth, np.repeat([0, 1], 100))
+
+    assert found.temperature == 1.0
+    assert found.ece == found.ece_before
+    assert found.why is not None
+
+
+def test_patches_of_one_neighbourhood_are_in_one_fold() -> None:
+    """Ten patches in pairs that are alike: a fold that split a pair would be fitted on what it judges."""
+    seen: list[tuple[int, ...]] = []
+    model = build_model(LearningTable(architecture="compact", encoder="compact-8-8"), classes=2, channels=1, seed=2)
+    crops = np.repeat(np.arange(10, dtype=np.uint8), 32 * 32).reshape(10, 32, 32, 1)
+    masks = np.broadcast_to(np.arange(10, dtype=np.uint8)[:, None, None] // 2 % 2, (10, 32, 32)).copy()
+
+    def noted(logits: object, truth: object, folds: NDArray[np.intp]) -> Calibration:
+        seen.extend(tuple(np.unique(part)) for part in folds.reshape(10, -1))
+        return cross_fitted(logits, truth, folds)  # type: ignore[arg-type]  # passed on as they came
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.learning.evaluate.cross_fitted", noted)
+        calibrate(model, crops, masks, rng=np.random.default_rng(0))
+
+    assert seen == [(fold,) for fold in (0, 0, 1, 1, 2, 2, 3, 3, 4, 4)]

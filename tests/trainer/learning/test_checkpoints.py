@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from shared.config import LearningTable
 from shared.errors import ConfigError, InputError
-from trainer.learning.checkpoints import Checkpoints
+from trainer.learning.checkpoints import Checkpoints, Judgement
+from trainer.learning.judging import Judging
 from trainer.learning.loop import TrainReport, train
 from trainer.learning.model import TaskModel
-from trainer.learning.stopping import EarlyStopping
 from trainer.learning.weights import to_bytes
 
 SETTINGS = LearningTable(architecture="compact", encoder="compact-8-8", steps=12, minibatch=3, threads=1)
@@ -68,7 +68,7 @@ def learn(
     checkpoints: Checkpoints | None,
     *,
     stop_at: int | None = None,
-    stopping: EarlyStopping | None = None,
+    judging: Judging | None = None,
     settings: LearningTable = SETTINGS,
 ) -> TrainReport:
     steps: list[int] = []
@@ -81,7 +81,7 @@ def learn(
         step=lambda done, _total: steps.append(done),
         stop=None if stop_at is None else lambda: bool(steps) and steps[-1] >= stop_at,
         checkpoints=checkpoints,
-        stopping=stopping,
+        judging=judging,
     )
 
 
@@ -305,25 +305,25 @@ def test_checkpoints_of_a_kept_run_are_cleared(tmp_path: Path) -> None:
 def test_best_weights_survive_a_break(tmp_path: Path) -> None:
     """The score falls after step 2; weights of step 2 stay although training was broken off after it."""
 
-    def stopping(*, power: bool) -> EarlyStopping:
+    def judged(*, power: bool) -> Judging:
         asked: list[float] = [] if power else [0.0, 0.0]
 
-        def score(_model: TaskModel) -> float:
+        def judge(_model: TaskModel) -> Judgement:
             asked.append(0.0)
             if power and len(asked) == 3:
                 raise KeyboardInterrupt
-            return 1.0 - len(asked) if power else -2.0
+            return Judgement(miou=1.0 - len(asked) if power else -2.0, per_class=(None, 0.5), ece=0.25)
 
-        return EarlyStopping(score, every=2, patience=100)
+        return Judging(judge, every=2, patience=100)
 
     short = LearningTable(architecture="compact", encoder="compact-8-8", steps=12, minibatch=3, threads=1)
     checkpoints = Checkpoints(tmp_path, every=2)
     with pytest.raises(KeyboardInterrupt):
-        learn(new_model(), checkpoints, stopping=stopping(power=True), settings=short)
+        learn(new_model(), checkpoints, judging=judged(power=True), settings=short)
     resumed, unbroken = new_model(), new_model()
 
-    report = learn(resumed, checkpoints, stopping=stopping(power=False), settings=short)
-    learn(unbroken, None, stopping=stopping(power=False), settings=short)
+    report = learn(resumed, checkpoints, judging=judged(power=False), settings=short)
+    learn(unbroken, None, judging=judged(power=False), settings=short)
 
     assert (report.resumed_from, report.best) == (4, (0.0, 2))
     assert to_bytes(resumed) == to_bytes(unbroken)

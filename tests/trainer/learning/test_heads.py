@@ -19,7 +19,7 @@ from trainer.learning.loop import TrainReport, train
 from trainer.learning.loss import class_weights, supervised_loss
 from trainer.learning.metrics import miou
 from trainer.learning.model import EveryHead, TaskModel, build_model
-from trainer.learning.objective import objective, parameter_groups
+from trainer.learning.objective import Objective, parameter_groups
 from trainer.learning.regulariser import regulariser
 from trainer.learning.weights import RunRecord, load_run, save_run, to_bytes
 from trainer.release.graph import export_mask
@@ -113,7 +113,7 @@ def test_the_objective_is_the_sum_of_the_members_losses_and_the_weighed_regulari
     pixels, truth = torch.from_numpy(crops).permute(0, 3, 1, 2), torch.from_numpy(masks)
     weights = class_weights(masks, classes=3)
 
-    total, told = objective(model, pixels, truth, (4, 32, 0, 32), weights)
+    total, told = Objective(model, (4, 32, 0, 32), weights)(pixels, truth)
 
     each = [supervised_loss(logits, truth, torch.from_numpy(weights)) for logits in EveryHead(model)(pixels).unbind(0)]
     penalty = regulariser(list(network(model).heads))
@@ -138,7 +138,7 @@ def test_an_l2_ensemble_has_weight_decay_everywhere_and_no_regulariser() -> None
     crops, masks = blobs(4, 2)
     pixels, truth = torch.from_numpy(crops).permute(0, 3, 1, 2), torch.from_numpy(masks)
 
-    total, told = objective(model, pixels, truth, (0, 32, 0, 32), class_weights(masks, classes=3))
+    total, told = Objective(model, (0, 32, 0, 32), class_weights(masks, classes=3))(pixels, truth)
 
     (group,) = parameter_groups(model)
     assert len(group["params"]) == len(list(model.parameters()))  # type: ignore[arg-type]  # a list
@@ -232,11 +232,12 @@ def test_heads_stand_in_the_exported_task_graph() -> None:
     grid = PatchGrid(tile_px=64, patch_px=32, margin_px=16, cell_px=8)
     tiles = np.random.default_rng(1).integers(0, 256, size=(3, 64, 64, 1), dtype=np.uint8)
 
-    graph = export_mask(model, grid, top_share=0.25, line="steel", release="steel-1", classes=("a", "b", "c"))
+    scorer = MaskGraph(model, grid, top_share=0.25)
+    graph = export_mask(scorer, grid, line="steel", release="steel-1", classes=("a", "b", "c"))
     found = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"tiles": tiles})
 
     with torch.inference_mode():
-        expected = MaskGraph(model, grid, top_share=0.25)(torch.from_numpy(tiles))
+        expected = scorer(torch.from_numpy(tiles))
     for own, wanted in zip(found[:3], expected[:3], strict=True):
         np.testing.assert_allclose(own, wanted.numpy(), atol=1e-5)
     assert (found[3] == expected[3].numpy()).mean() > 0.999

@@ -9,10 +9,11 @@ from shared.config import LearningTable
 from shared.errors import ConfigError, InputError
 from trainer.learning.data import minibatches, varied
 from trainer.learning.evaluate import evaluate
-from trainer.learning.loop import rate, train
+from trainer.learning.loop import train
 from trainer.learning.loss import class_weights, supervised_loss
 from trainer.learning.metrics import miou
 from trainer.learning.model import TaskModel, build_model
+from trainer.learning.schedule import rate
 
 SETTINGS = LearningTable(
     architecture="compact", encoder="compact-8-16", steps=100, minibatch=8, learning_rate=1e-2, threads=1
