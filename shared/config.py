@@ -186,6 +186,8 @@ class LearningTable(Table, frozen=True):
     minibatch: Count = 16
     learning_rate: Positive = 1e-3
     warm_start: bool = True
+    #: What the encoder begins with where the model does not begin with an older one's weights.
+    encoder_from: Literal["nothing", "space"] = "nothing"
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
     checkpoint_every: Interval = 500
     #: How often a training is judged on the reference set, its end included.
@@ -199,10 +201,21 @@ class LearningTable(Table, frozen=True):
 
 
 class GateTable(Table, frozen=True):
-    """The rules a run must pass: how far below the release in service it may fall on the reference set."""
+    """The rules a run must pass, measured on the reference set."""
 
+    #: How far its mean IoU may lie below that of the release in service.
     max_drop: Share = 0.05
-    class_floors: dict[str, float] = field(default_factory=dict)
+    #: The least IoU of classes, by name.
+    class_floors: dict[str, Share] = field(default_factory=dict)
+    #: How many reference patches must hold a class before its floor is judged; at least 4.
+    class_patches: Annotated[int, Meta(ge=4, le=10_000)] = 5
+    #: How far confidence may be from accuracy: the expected calibration error.
+    max_ece: Share = 0.15
+    #: What a tile may take in the task graph, in milliseconds; not measured when absent.
+    latency_ms: Positive | None = None
+    latency_provider: Literal["cpu", "cuda"] = "cpu"
+    #: 0 leaves it to the runtime.
+    latency_threads: Annotated[int, Meta(ge=0, le=256)] = 1
 
 
 class RoundsTable(Table, frozen=True):
@@ -314,6 +327,10 @@ def load_line(path: Path) -> LineConfig:
     if line.space.recipe == "colour" and line.geometry.channels != 3:
         problems.append(
             f'space.recipe is "colour" but geometry.channels is {line.geometry.channels}; it takes 3: use "grey" or "auto"'
+        )
+    if line.learning.encoder_from == "space" and line.learning.encoder != line.space.encoder:
+        problems.append(
+            f'learning.encoder_from is "space" but learning.encoder is "{line.learning.encoder}" and space.encoder "{line.space.encoder}"; give both one name'
         )
     problems += acquisition_contradictions(line) + selection_contradictions(line.selection) + unknown_places(line)
     refuse(path, problems)

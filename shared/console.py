@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console as Rich
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -49,7 +50,8 @@ class Console:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*("" if cell is None else str(cell) for cell in row))
+            # What stands in brackets is an operator's word, not a style.
+            table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
         # Cells wrap: a name that is cut short cannot be copied into the next command.
         self._out.print(table, soft_wrap=False)
 

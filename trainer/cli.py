@@ -2,6 +2,7 @@
 
 import typer
 
+from trainer.commands.gate import gate
 from trainer.commands.labels import app as labels_app
 from trainer.commands.rounds import app as rounds_app
 from trainer.commands.serve import serve
@@ -15,6 +16,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve)
 app.command("status")(status)
+app.command("gate")(gate)
 app.add_typer(labels_app, name="labels")
 # Without a name its commands (select, train, export, round) stand beside ours.
 app.add_typer(rounds_app)

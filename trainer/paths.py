@@ -15,6 +15,10 @@ from shared.config import LineConfig, SiteConfig, load_site
 from shared.errors import ConfigError, StateError
 
 
+class ClaimedError(StateError):
+    """Another process holds what was to be claimed."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainerPaths:
     """The layout below ``site.trainer.directory``. ``Pool.open`` takes ``directory`` itself."""
@@ -65,7 +69,7 @@ class TrainerPaths:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
-                raise StateError(
+                raise ClaimedError(
                     f'{self.directory}: "{what}" is held by process {holder}; stop it first, or name another trainer.directory'
                 ) from None
             # Who holds it is a courtesy to the one who is refused: a full disk must not end the holder.

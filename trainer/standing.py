@@ -1,10 +1,11 @@
 """Where one line stands at the centre: what the pool holds, what is labelled, and what is newest."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from shared.release import MANIFEST_NAME, release_path
 from trainer.paths import TrainerPaths
-from trainer.pool.pool import Pool
+from trainer.pool.pool import Pool, RoundRow
 from trainer.rounds.machine import first_round
 
 
@@ -20,6 +21,10 @@ class Standing:
     stage: str
     run: str | None
     release: str | None
+    #: How well the nodes' scores rank as the trainer's do, at the newest selection that could tell.
+    rank_correlation: float | None
+    #: What the gate said of the newest run: "passed", "held back" or "overridden"; None before the first.
+    gate: str | None
 
     def facts(self) -> dict[str, object]:
         """Return everything under its name."""
@@ -28,7 +33,8 @@ class Standing:
 
 def standing(pool: Pool, line: str, paths: TrainerPaths) -> Standing:
     """Read where a line stands."""
-    row = pool.round(line)
+    rows = pool.rounds(line)
+    row = rows[-1] if rows else None
     due = first_round()
     return Standing(
         line=line,
@@ -39,7 +45,21 @@ def standing(pool: Pool, line: str, paths: TrainerPaths) -> Standing:
         stage=str(due.stage) if row is None else row.stage,
         run=newest_run(pool, line),
         release=newest_release(paths, line),
+        rank_correlation=_newest(rows, "rank_correlation"),
+        gate=_verdict(rows),
     )
+
+
+def _newest(rows: Sequence[RoundRow], name: str) -> float | None:
+    known = [value for row in rows if isinstance(value := row.detail.get(name), float)]
+    return known[-1] if known else None
+
+
+def _verdict(rows: Sequence[RoundRow]) -> str | None:
+    judged = [row.detail for row in rows if row.detail.get("passed") is not None]
+    if not judged:
+        return None
+    return "passed" if judged[-1]["passed"] else "overridden" if judged[-1].get("override") else "held back"
 
 
 def newest_run(pool: Pool, line: str) -> str | None:

@@ -11,6 +11,7 @@ from deploy.store import Store, StoredRelease, store_root
 from shared.config import LineConfig, SiteConfig, load_site
 from shared.console import Console
 from shared.errors import ConfigError, ReleaseError
+from shared.release import Override
 
 app = typer.Typer(help="The releases of a site.", no_args_is_help=True)
 
@@ -77,6 +78,7 @@ def show_release(
         "labels": lineage.labels,
         "miou": lineage.miou,
         "reference_patches": lineage.reference_patches,
+        "override": None if lineage.override is None else _override(lineage.override),
         "verified": True,
     }
     console = Console(as_json=as_json)
@@ -112,5 +114,11 @@ def _made_of(stored: StoredRelease) -> tuple[object, ...]:
     return lineage.round, lineage.labels, miou, graphs, sum(entry.bytes for entry in manifest.files.values())
 
 
+def _override(given: Override) -> dict[str, object]:
+    return {"reason": given.reason, "by": given.by, "at": utc(given.at)}
+
+
 def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {part}" for key, part in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else value

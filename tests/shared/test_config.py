@@ -318,7 +318,7 @@ def test_a_selection_that_can_be_made_is_loaded(folder: Path, settings: str) -> 
         ('measure = "bald"\ncommittee = "mc-dropout"', "its members are random draws, which no task graph can compute"),
         ('measure = "odin"\nepsilon = 0.1', 'its step needs a gradient, which no task graph can compute; set acquisition.on_node to "entropy"'),
         ('measure = "class-variance"\ncommittee = "heads"', "class-variance needs them, one above 0, and only it"),
-        ('class_weights = { scratch = 1 }', 'acquisition.measure is "entropy" with class_weights'),
+        ("class_weights = { scratch = 1 }", 'acquisition.measure is "entropy" with class_weights'),
         ('measure = "class-variance"\ncommittee = "heads"\nclass_weights = { scrtch = 1 }', '"scrtch" is not a class of the line'),
         ('measure = "class-variance"\ncommittee = "heads"\nclass_weights = { scratch = -1 }', "acquisition.class_weights"),
         ("members = 1", "acquisition.members"),
@@ -356,6 +356,10 @@ def test_an_acquisition_that_can_be_made_is_loaded(folder: Path, settings: str) 
         (LINE + "[gate]\nclass_floors = { scrtch = 0.5 }\n", 'gate.class_floors: "scrtch" is not a class'),
         (LINE + '[labelling]\nsource = "oracle"\n', "there is no [simulator] table"),
         (LINE + "[geometry]\ncell_px = 100\n", "not a multiple of cell_px"),
+        (LINE + "[learning]\nencoder = 'resnet18'\nencoder_from = 'space'\n", 'and space.encoder "resnet34"; give both one name'),
+        (LINE + "[gate]\nclass_patches = 3\n", "gate.class_patches"),
+        (LINE + "[gate]\nclass_floors = { scratch = 1.5 }\n", "gate.class_floors"),
+        (LINE + "[gate]\nlatency_ms = 0\n", "gate.latency_ms"),
     ],
 )
 def test_a_line_that_contradicts_itself_is_refused(folder: Path, text: str, reason: str) -> None:

@@ -26,7 +26,11 @@ def status(site: SiteToml, *, as_json: AsJson = False) -> None:
     columns = []
     for one in found:
         numbers = {**one.counters, **one.labels, **one.pool}
-        columns.append([*(numbers[name] for name in _NUMBERS), one.round, one.stage, one.run, one.release])
+        agreement = None if one.rank_correlation is None else f"{one.rank_correlation:.2f}"
+        columns.append(
+            [*(numbers[name] for name in _NUMBERS), one.round, one.stage, one.run, one.gate, one.release, agreement]
+        )
     # A line is a column: a terminal is too narrow for this many numbers beside each other.
-    rows = zip([*_NUMBERS, "round", "stage", "run", "release"], *columns, strict=True)
+    names = [*_NUMBERS, "round", "stage", "run", "gate", "release", "nodes' scores agree"]
+    rows = zip(names, *columns, strict=True)
     console.table(f"trainer {paths.directory}", ["", *(one.line for one in found)], list(rows))

@@ -23,7 +23,7 @@ from trainer.learning.metrics import iou, miou
 from trainer.learning.model import TaskModel
 from trainer.learning.weights import RunRecord, has_run, load_run, save_run
 from trainer.pool.records import SEED_NODE
-from trainer.rounds.training import fit, fits, training_seed
+from trainer.rounds.training import fit, fits, space_to_start_from, training_seed
 from trainer.rounds.workbench import Workbench
 
 Rival = Literal["random_stream", "random_pool"]
@@ -127,8 +127,10 @@ class Arms:
             start = start if fits(line, record) else None
         samples: Samples = samples_at(line, drawn.places)
         seed = training_seed(self._bench, told.round)
+        # Every rival begins as the line's own models do.
+        space = space_to_start_from(self._bench)
         with self._bench.progress(f"train {rival}", told.round) as step:
-            model, report = fit(line, samples.crops, samples.masks, seed=seed, start=start, step=step)
+            model, report = fit(line, samples.crops, samples.masks, seed=seed, start=start, space=space, step=step)
         record = RunRecord(
             run=f"{rival}-r{told.round:03d}",
             line=line.line,

@@ -3,8 +3,8 @@
 The one door to onnxruntime in the trainer.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from shared.errors import ReleaseError
+from shared.errors import ConfigError, ReleaseError
 from shared.geometry import Image
 
 #: The largest absolute difference allowed, by output. Both sides compute in float32, in another order: scores of a
@@ -28,21 +28,49 @@ _ERRORS: Final = (
     ort.capi.onnxruntime_pybind11_state.NotImplemented,
     ort.capi.onnxruntime_pybind11_state.RuntimeException,
 )
+_PROVIDERS: Final[Mapping[str, str]] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 Outputs = dict[str, NDArray[np.generic]]
 
 
 def run_graph(data: bytes, inputs: Image, *, what: str) -> Outputs:
     """Run a graph on the CPU and return its outputs by name."""
+    return open_graph(data, what=what)(inputs)
+
+
+def open_graph(
+    data: bytes, *, what: str, provider: Literal["cpu", "cuda"] = "cpu", threads: int = 0
+) -> Callable[[Image], Outputs]:
+    """Load a graph, to be run as often as wanted; another provider than the one asked for is refused."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False
+    options.intra_op_num_threads = threads
+    name = _PROVIDERS[provider]
+    if name not in ort.get_available_providers():
+        raise ConfigError(
+            f'{what}: provider "{provider}" is not in this machine\'s onnxruntime; it has {", ".join(ort.get_available_providers())}'
+        )
     try:
-        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        found = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(inputs)})
+        session = ort.InferenceSession(data, options, providers=[name])
     except _ERRORS as error:
-        raise ReleaseError(f"{what}: does not run: {str(error).splitlines()[0][:160]}; it is not released") from None
-    return dict(zip([output.name for output in session.get_outputs()], found, strict=True))
+        raise _refusal(what, error) from None
+    if session.get_providers()[0] != name:
+        raise ConfigError(f'{what}: provider "{provider}" was asked for, {session.get_providers()[0]} is what runs')
+    source, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+
+    def run(inputs: Image) -> Outputs:
+        try:
+            found = session.run(None, {source: np.ascontiguousarray(inputs)})
+        except _ERRORS as error:
+            raise _refusal(what, error) from None
+        return dict(zip(names, found, strict=True))
+
+    return run
+
+
+def _refusal(what: str, error: Exception) -> ReleaseError:
+    return ReleaseError(f"{what}: does not run: {str(error).splitlines()[0][:160]}; it is not released")
 
 
 def check_parity(module: nn.Module, data: bytes, inputs: Image, *, what: str) -> dict[str, float]:

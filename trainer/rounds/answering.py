@@ -37,7 +37,7 @@ def _tell_batch(bench: Workbench, round_: Round) -> None:
         round=round_.number,
         train=round_.train,
         reference=round_.reference,
-        labels_total=labels_total(bench),
+        labels_total=labels_total(bench, round_.number),
         rank_correlation=round_.rank_correlation,
     )
 
@@ -48,6 +48,6 @@ def _agreement(round_: Round) -> str:
     return f"; the nodes' scores rank as the newest run's do by {round_.rank_correlation:.2f}"
 
 
-def labels_total(bench: Workbench) -> int:
-    """Return how many labels the line's rounds have asked for, labels that came with images aside."""
-    return sum(task.purpose != "seed" for task in bench.pool.tasks(bench.line.line))
+def labels_total(bench: Workbench, number: int) -> int:
+    """Return how many labels the line's rounds up to this one have asked for, labels that came with images aside."""
+    return sum(task.purpose != "seed" and task.round <= number for task in bench.pool.tasks(bench.line.line))

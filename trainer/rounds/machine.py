@@ -1,17 +1,19 @@
 """The stages of a line's rounds as a table: which fact moves a round on, and to where. Pure; a worker performs the work.
 
     space -> collect -> select -> label -> train -> gate -> release -> done
-                                                    gate -> done, held back
+                                                    gate -> done, held back -> release, overridden
 
 Round 0 begins with the space, every later one with collecting. A finished round stays ``done``; the next one begins
 from what it leaves behind.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final
 
 from shared.errors import StateError
+from shared.release import Override
+from trainer.release.bounds import ClassBounds
 
 
 class Stage(StrEnum):
@@ -70,6 +72,9 @@ class Passed:
     """The run may serve."""
 
     miou: float | None
+    ece: float | None = None
+    classes: dict[str, ClassBounds] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,16 @@ class HeldBack:
 
     miou: float | None
     reasons: tuple[str, ...]
+    ece: float | None = None
+    classes: dict[str, ClassBounds] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overridden:
+    """A person releases a run that was held back."""
+
+    override: Override
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +103,7 @@ class Released:
     received: int
 
 
-Fact = SpaceTrained | EnoughCollected | HandedOver | AllLabelled | Trained | Passed | HeldBack | Released
+Fact = SpaceTrained | EnoughCollected | HandedOver | AllLabelled | Trained | Passed | HeldBack | Overridden | Released
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +129,12 @@ class Round:
     miou: float | None = None
     passed: bool | None = None
     reasons: tuple[str, ...] = ()
+    #: What the gate found besides: the calibration error, what each class has, and what could not be judged.
+    ece: float | None = None
+    classes: dict[str, ClassBounds] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    #: Who wants a run released that was held back, and why.
+    override: Override | None = None
 
 
 TABLE: Final[dict[tuple[Stage, type[Fact]], Stage]] = {
@@ -124,6 +145,7 @@ TABLE: Final[dict[tuple[Stage, type[Fact]], Stage]] = {
     (Stage.TRAIN, Trained): Stage.GATE,
     (Stage.GATE, Passed): Stage.RELEASE,
     (Stage.GATE, HeldBack): Stage.DONE,
+    (Stage.DONE, Overridden): Stage.RELEASE,
     (Stage.RELEASE, Released): Stage.DONE,
 }
 
@@ -147,6 +169,10 @@ def next_round(done: Round) -> Round:
         miou=None,
         passed=None,
         reasons=(),
+        ece=None,
+        classes={},
+        notes=(),
+        override=None,
     )
 
 
@@ -164,6 +190,8 @@ def advance(round_: Round, fact: Fact) -> Round:
         raise StateError(
             f"round {round_.number}: {type(fact).__name__} does not belong to stage {round_.stage}; the round stays there"
         )
+    if isinstance(fact, Overridden) and (round_.passed is not False or round_.serving == round_.run):
+        raise StateError(f"round {round_.number}: its run is not held back; there is nothing to override")
     learned: dict[str, object] = {field.name: getattr(fact, field.name) for field in fields(fact)}
     if isinstance(fact, Passed | HeldBack):
         learned["passed"] = isinstance(fact, Passed)

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from shared.config import LineConfig
 from shared.errors import StateError
 from shared.geometry import Image
 from shared.golden import MAX_LABELLED
 from shared.release import Lineage, Manifest, SpaceEntry, release_name
-from trainer.acquisition.scoring import MaskGraph, TaskGraph
+from trainer.acquisition.line import formula, node_mask_scorer, node_scorer
 from trainer.learning.model import TaskModel
 from trainer.learning.weights import load_run
 from trainer.release.golden import GOLDEN_TILES, as_tiles, make_golden
@@ -39,6 +40,18 @@ def release_run(bench: Workbench, round_: Round) -> Released:
     return Released(manifest.release, received(bench))
 
 
+def export_line_task(line: LineConfig, model: TaskModel, *, release: str) -> bytes:
+    """Export the task graph of a line's model as its nodes run it."""
+    return export_task(
+        node_scorer(model, line),
+        line.grid,
+        line=line.line,
+        release=release,
+        classes=line.class_names,
+        formula=formula(line),
+    )
+
+
 def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
     line, store = bench.line, bench.paths.public
     model, _ = load_run(bench.paths.runs / run)
@@ -46,7 +59,6 @@ def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
     known = [*bench.pool.labelled(line.line, "seed"), *bench.pool.labelled(line.line, "train")]
     crops = _examples(bench, known)
     number = next_number(store, line.line)
-    scorer = TaskGraph(model, line.grid, top_share=line.geometry.top_share)
     task, mask = _graphs(bench, round_, model, crops, release_name(line.line, number))
     return publish(
         store,
@@ -54,14 +66,15 @@ def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
         number=number,
         graphs={"task": task, "mask": mask, "space": stored.graph},
         space=SpaceEntry(id=space, dim=stored.record.dim, tau=round_.tau or 1.0),
-        golden=make_golden(crops, grid=line.grid, scorer=scorer, space=stored.module),
+        golden=make_golden(crops, grid=line.grid, scorer=node_scorer(model, line), space=stored.module),
         labelled=bench.pool.embeddings(known[-MAX_LABELLED:], space),
         lineage=Lineage(
             round=round_.number,
             run=run,
-            labels=labels_total(bench),
+            labels=labels_total(bench, round_.number),
             miou=round_.miou,
             reference_patches=len(bench.pool.labelled(line.line, "reference")),
+            override=round_.override,
         ),
         now=bench.clock.now(),
     )
@@ -70,16 +83,16 @@ def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
 def _graphs(bench: Workbench, round_: Round, model: TaskModel, crops: Image, release: str) -> tuple[bytes, bytes]:
     """Export the task graph and the mask graph, and compare each with the model it came from."""
     line = bench.line
-    share = line.geometry.top_share
     tiles = as_tiles(crops, line.grid)
     with bench.progress("export", round_.number) as step:
         step(0, 2)
-        scorer = TaskGraph(model, line.grid, top_share=share)
-        task = export_task(scorer, line.grid, line=line.line, release=release, classes=line.class_names)
-        check_parity(scorer, task, tiles, what=f"task graph of {release}")
+        task = export_line_task(line, model, release=release)
+        check_parity(node_scorer(model, line), task, tiles, what=f"task graph of {release}")
         step(1, 2)
-        masker = MaskGraph(model, line.grid, top_share=share)
-        mask = export_mask(masker, line.grid, line=line.line, release=release, classes=line.class_names)
+        masker = node_mask_scorer(model, line)
+        mask = export_mask(
+            masker, line.grid, line=line.line, release=release, classes=line.class_names, formula=formula(line)
+        )
         check_parity(masker, mask, tiles, what=f"mask graph of {release}")
         step(2, 2)
     return task, mask

@@ -14,7 +14,7 @@ from trainer.pool.records import FLOOR
 from trainer.rounds.collecting import received
 from trainer.rounds.embedding import Embedder
 from trainer.rounds.machine import HandedOver, Round
-from trainer.rounds.scoring import score_pool
+from trainer.rounds.scoring import pool_classes, pool_scores, score_pool, weighed_scores
 from trainer.rounds.workbench import Workbench
 from trainer.selection.batch import Batch, Embedded, choose_batch
 from trainer.selection.explaining import Explanation
@@ -88,8 +88,10 @@ def _select(bench: Workbench, round_: Round) -> Selection:
     wanted = reference_count(settings, round_.number)
     reference, why = choose_reference(floor, wanted, bench.rng(round_.number, "reference"))
     eligible = tuple(sorted(set(ids) - set(floor)))
-    scores = None if round_.run is None else bench.pool.scores(eligible, round_.run)
-    batch = _batch(bench, round_, eligible, scores, k=settings.batch - wanted)
+    # What a class is worth to the batch says nothing of how node and trainer agree.
+    scores = None if round_.run is None else pool_scores(bench, round_.run, eligible)
+    worth = None if round_.run is None else weighed_scores(bench, round_.run, eligible)
+    batch = _batch(bench, round_, eligible, worth, k=settings.batch - wanted)
     return Selection(batch, reference, why, _agreement(bench, eligible, scores), come)
 
 
@@ -134,7 +136,7 @@ def _groups(bench: Workbench, round_: Round, eligible: tuple[str, ...]) -> tuple
         return [f"{entry.node}/{entry.camera}" for entry in bench.pool.entries(eligible)], ()
     if round_.run is None:
         return None, ("quota: no model has seen the patches yet, the batch is chosen without it",)
-    return [bench.line.class_names[value] for value in bench.pool.predictions(eligible, round_.run)], ()
+    return [bench.line.class_names[value] for value in pool_classes(bench, round_.run, eligible)], ()
 
 
 def _tell_notes(bench: Workbench, round_: Round, selection: Selection) -> None:

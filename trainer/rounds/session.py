@@ -9,6 +9,7 @@ import torch
 
 from shared.clock import Clock, SystemClock
 from shared.console import Console
+from trainer.acquisition.line import check_acquisition
 from trainer.paths import load, pick_line
 from trainer.pool.pool import Pool
 from trainer.rounds.workbench import Workbench
@@ -22,6 +23,7 @@ def open_workbench(
     _, lines, paths = load(site)
     chosen = pick_line(lines, line)
     paths.make()
+    check_acquisition(chosen)
     if chosen.learning.threads:
         torch.set_num_threads(chosen.learning.threads)
     with paths.claim(f"rounds-{chosen.line}"), Pool.open(paths.directory, clock=clock) as pool:

@@ -24,6 +24,8 @@ from trainer.learning.model import TaskModel, build_model
 from trainer.learning.snapshot import Snapshot, freeze
 from trainer.learning.together import tell_lesson
 from trainer.learning.weights import RunRecord, copy_weights, has_run, load_run, read_record, save_run
+from trainer.representation.sources import initialise_encoder
+from trainer.representation.space import SpaceModule, load_space
 from trainer.rounds.machine import Round, Trained
 from trainer.rounds.workbench import Workbench
 
@@ -62,12 +64,16 @@ def fit(
     *,
     seed: int,
     start: TaskModel | None,
+    space: SpaceModule | None = None,
     step: Step,
     checkpoints: Checkpoints | None = None,
     judged: Judging | None = None,
     log: Path | None = None,
 ) -> tuple[TaskModel, TrainReport]:
-    """Train a model as the line's settings say, from the weights of ``start`` or new ones; every arm learns through here."""
+    """Train a model as the line's settings say; every arm learns through here.
+
+    It begins with the weights of ``start``, without one with new ones, their encoder that of a ``space`` where one is given.
+    """
     classes = len(line.classes)
     model = build_model(
         line.learning,
@@ -79,6 +85,8 @@ def fit(
     )
     if start is not None:
         copy_weights(start, model)
+    elif space is not None:
+        initialise_encoder(model, space)
     settings = line.learning.decisive()
     tell_lesson(model, crops, masks, settings, seed=seed, judging=judged)
     report = train(
@@ -133,6 +141,7 @@ def _learn(bench: Workbench, round_: Round, run: str, snapshot: Snapshot) -> Run
             snapshot.masks,
             seed=seed,
             start=start,
+            space=space_to_start_from(bench),
             step=step,
             checkpoints=_checkpoint_place(bench, every=every) if every else None,
             judged=judging(line.learning, reference.crops[some], reference.masks[some], classes=len(line.classes)),
@@ -233,6 +242,18 @@ def starting_model(bench: Workbench, run: str | None) -> TaskModel | None:
         return None
     model, record = load_run(bench.paths.runs / run)
     return model if fits(bench.line, record) else None
+
+
+def space_to_start_from(bench: Workbench) -> SpaceModule | None:
+    """Return the space whose encoder a model without older weights begins with, where the line asks for it."""
+    if bench.line.learning.encoder_from == "nothing":
+        return None
+    stored = load_space(bench.space_folder)
+    if stored is None:
+        raise StateError(
+            f'{bench.space_folder}: no space is there and learning.encoder_from is "space"; restore the folder or set it to "nothing"'
+        )
+    return stored.module
 
 
 def fits(line: LineConfig, record: RunRecord) -> bool:

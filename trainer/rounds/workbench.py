@@ -15,6 +15,7 @@ from shared.console import Console, Step
 from shared.identity import sha256_hex
 from trainer.paths import TrainerPaths
 from trainer.pool.pool import Pool
+from trainer.rounds.wish import open_wish
 
 #: How often a stage that waits looks at the pool.
 POLL_S: Final = 0.5
@@ -22,6 +23,10 @@ POLL_S: Final = 0.5
 
 class StoppedError(Exception):
     """The worker was told to end; what is not committed is done again at the next start."""
+
+
+class AskedError(Exception):
+    """A person asked for what comes before the stage that waits; the stage is begun again after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +78,5 @@ class Workbench:
         """Let a moment pass before looking at the pool again."""
         if self.clock.wait(self.stop, POLL_S):
             raise StoppedError
+        if open_wish(self.pool, self.line.line) is not None:
+            raise AskedError

@@ -5,21 +5,21 @@ committed: with the same seeds, and finding on disk what it had finished. Events
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Final
 
-import msgspec
-
-from trainer.pool.pool import Pick, RoundRow
+from trainer.pool.pool import Pick
 from trainer.rounds.answering import await_labels
 from trainer.rounds.collecting import collect
 from trainer.rounds.gating import judge_run
 from trainer.rounds.machine import Fact, Round, Stage, advance, first_round, next_round
+from trainer.rounds.overriding import heed
 from trainer.rounds.releasing import release_run
 from trainer.rounds.selecting import select
 from trainer.rounds.spacing import make_space
 from trainer.rounds.training import train_run
-from trainer.rounds.workbench import Workbench
+from trainer.rounds.wish import read_round as _read
+from trainer.rounds.wish import write_round
+from trainer.rounds.workbench import AskedError, Workbench
 
 _WORK: Final[Mapping[Stage, Callable[[Workbench, Round], Fact]]] = {
     Stage.SPACE: make_space,
@@ -65,8 +65,12 @@ def begin_next(bench: Workbench, done: Round) -> Round:
 def perform(bench: Workbench, round_: Round) -> Round:
     """Perform the stage that is due, commit, and return where the round stands then."""
     bench.check()
+    round_ = heed(bench, round_)
     bench.event("stage", f"round {round_.number}: {round_.stage}", round=round_.number, stage=str(round_.stage))
-    fact, picks = _work(bench, round_)
+    try:
+        fact, picks = _work(bench, round_)
+    except AskedError:
+        return heed(bench, round_)
     moved = advance(round_, fact)
     with bench.pool.write():
         if picks:
@@ -83,13 +87,7 @@ def current_round(bench: Workbench) -> Round:
 
 def save_round(bench: Workbench, round_: Round) -> None:
     """Write where the round stands."""
-    detail = asdict(round_)
-    del detail["number"], detail["stage"]
-    bench.pool.put_round(bench.line.line, round_.number, round_.stage, detail)
-
-
-def _read(row: RoundRow) -> Round:
-    return msgspec.convert({**row.detail, "number": row.number, "stage": row.stage}, Round)
+    write_round(bench.pool, bench.line.line, round_)
 
 
 def _work(bench: Workbench, round_: Round) -> tuple[Fact, Sequence[Pick]]:
@@ -103,13 +101,14 @@ def _tell_done(bench: Workbench, round_: Round) -> None:
     asked = [
         task for task in bench.pool.tasks(bench.line.line) if task.round <= round_.number and task.purpose != "seed"
     ]
+    served = bool(round_.passed) or round_.override is not None
     bench.event(
         "round_done",
-        f"round {round_.number}: done, {'released' if round_.passed else 'held back'}",
+        f"round {round_.number}: done, {'released' if served else 'held back'}",
         round=round_.number,
         labels_total=len(asked),
         train_total=sum(task.purpose == "train" for task in asked),
         run=round_.run,
-        released=bool(round_.passed),
+        released=served,
         miou=round_.miou,
     )

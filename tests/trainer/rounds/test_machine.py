@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from shared.errors import StateError
+from shared.release import Override
 from trainer.rounds.machine import (
     TABLE,
     AllLabelled,
@@ -12,6 +13,7 @@ from trainer.rounds.machine import (
     Fact,
     HandedOver,
     HeldBack,
+    Overridden,
     Passed,
     Released,
     Round,
@@ -32,18 +34,21 @@ FACTS: tuple[Fact, ...] = (
     Passed(miou=0.5),
     HeldBack(miou=0.1, reasons=("scratch fell",)),
     Released(release="strip-0002", received=95),
+    Overridden(Override(reason="the new lamp", by="mara", at=9.0)),
 )
 
 
 @pytest.mark.parametrize(("stage", "fact"), list(itertools.product(Stage, FACTS)))
 def test_every_fact_in_every_stage_moves_as_the_table_says_or_is_refused_by_name(stage: Stage, fact: Fact) -> None:
-    before = Round(number=3, stage=stage, space="ab12", run="strip-r002", serving="strip-r001")
+    before = Round(number=3, stage=stage, space="ab12", run="strip-r002", serving="strip-r001", passed=False)
     expected = TABLE.get((stage, type(fact)))
 
     if expected is None:
         with pytest.raises(StateError, match=f"round 3: {type(fact).__name__} does not belong to stage {stage}"):
             advance(before, fact)
-        assert before == Round(number=3, stage=stage, space="ab12", run="strip-r002", serving="strip-r001")
+        assert before == Round(
+            number=3, stage=stage, space="ab12", run="strip-r002", serving="strip-r001", passed=False
+        )
     else:
         assert advance(before, fact).stage is expected
 
@@ -64,7 +69,7 @@ def walk(round_: Round, *facts: Fact) -> Round:
 
 
 def test_a_round_that_passes_serves_its_run() -> None:
-    space, collected, handed, labelled, trained, passed, _, released = FACTS
+    space, collected, handed, labelled, trained, passed, _, released, _ = FACTS
 
     done = walk(first_round(), space, collected, handed, labelled, trained, passed, released)
 
@@ -76,12 +81,39 @@ def test_a_round_that_is_held_back_leaves_the_release_in_service_and_still_score
     before = Round(
         number=1, stage=Stage.COLLECT, space="ab12", run="strip-r000", serving="strip-r000", release="strip-0002"
     )
-    _, collected, handed, labelled, _, _, held, _ = FACTS
+    _, collected, handed, labelled, _, _, held, *_ = FACTS
 
     done = walk(before, collected, handed, labelled, Trained(run="strip-r001"), held)
 
     assert (done.stage, done.run, done.serving, done.release) == (Stage.DONE, "strip-r001", "strip-r000", "strip-0002")
     assert (done.passed, done.reasons) == (False, ("scratch fell",))
+
+
+def test_a_run_released_over_the_gate_serves_and_stays_one_that_was_held_back() -> None:
+    held = Round(number=1, stage=Stage.DONE, run="strip-r001", serving="strip-r000", passed=False, reasons=("fell",))
+    *_, released, overridden = FACTS
+
+    done = walk(held, overridden, released)
+
+    assert (done.stage, done.serving, done.release) == (Stage.DONE, "strip-r001", "strip-0002")
+    assert (done.passed, done.reasons, done.override) == (
+        False,
+        ("fell",),
+        Override(reason="the new lamp", by="mara", at=9.0),
+    )
+
+
+@pytest.mark.parametrize(
+    "round_",
+    [
+        Round(number=1, stage=Stage.DONE, run="b", serving="b", passed=True),
+        Round(number=1, stage=Stage.DONE, run="b", serving="b", passed=False),
+        Round(number=1, stage=Stage.DONE, run="b", serving="a"),
+    ],
+)
+def test_a_run_that_is_not_held_back_cannot_be_overridden(round_: Round) -> None:
+    with pytest.raises(StateError, match="round 1: its run is not held back; there is nothing to override"):
+        advance(round_, FACTS[-1])
 
 
 def test_the_next_round_keeps_the_line_and_forgets_the_round() -> None:
@@ -99,6 +131,9 @@ def test_the_next_round_keeps_the_line_and_forgets_the_round() -> None:
         miou=0.4,
         passed=False,
         reasons=("x",),
+        ece=0.2,
+        notes=("y",),
+        override=Override(reason="r", by="b", at=0.0),
     )
 
     begun = next_round(done)
