@@ -183,6 +183,7 @@ class Inspection:
                 manifest_sha256=swap.manifest_sha256,
                 line=self._lines[swap.line],
                 runtime=self._agent.runtime,
+                cached=True,
             )
         except WinnowError as error:
             LOG.error("line %s: %s", swap.line, error)

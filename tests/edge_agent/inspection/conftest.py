@@ -19,6 +19,7 @@ from shared.config import BudgetTable, ClassTable, FilterTable, GeometryTable, L
 from shared.geometry import PatchGrid
 from shared.golden import write_labelled
 from shared.identity import sha256_hex
+from shared.precision import Precision, Provider
 from shared.release import FileEntry, Manifest, Role, SpaceEntry, release_name, write_json
 from shared.steel_line import DEFECTS
 
@@ -35,12 +36,14 @@ def _model(
     inputs: tuple[str, tuple[str | int, ...]],
     outputs: dict[str, tuple[str | int, ...]],
     constants: list[onnx.TensorProto],
+    *,
+    kind: int = TensorProto.FLOAT,
 ) -> bytes:
     graph = helper.make_graph(
         nodes,
         "test",
         [helper.make_tensor_value_info(inputs[0], TensorProto.UINT8, inputs[1])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in outputs.items()],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
@@ -79,6 +82,18 @@ def task_graph(grid: PatchGrid, *, bias: float = 0.0) -> bytes:
     shape = ("n", side, side)
     tile = ("n", grid.tile_px, grid.tile_px, grid.channels)
     return _model(nodes, ("tiles", tile), {"score": shape, "mean": shape, "above": shape}, constants)
+
+
+def mask_graph(grid: PatchGrid) -> bytes:
+    """``mask`` = 1 where a pixel is above 127, 0 elsewhere."""
+    nodes = [
+        helper.make_node("Greater", ["tiles", "grey"], ["above"]),
+        helper.make_node("Cast", ["above"], ["ones"], to=TensorProto.UINT8),
+        helper.make_node("Squeeze", ["ones", "last"], ["mask"]),
+    ]
+    tile = ("n", grid.tile_px, grid.tile_px, grid.channels)
+    constants = [_constant("grey", 127, np.uint8), _constant("last", [3], np.int64)]
+    return _model(nodes, ("tiles", tile), {"mask": tile[:3]}, constants, kind=TensorProto.UINT8)
 
 
 def space_graph(grid: PatchGrid) -> bytes:
@@ -172,6 +187,11 @@ def build_task() -> Callable[..., bytes]:
 
 
 @pytest.fixture
+def build_mask() -> Callable[..., bytes]:
+    return mask_graph
+
+
+@pytest.fixture
 def build_space() -> Callable[..., bytes]:
     return space_graph
 
@@ -188,12 +208,15 @@ def make_release(tmp_path: Path, line: LineConfig) -> Callable[..., Release]:
         labelled: NDArray[np.float32] | None = None,
         grid: PatchGrid | None = None,
         name: str | None = None,
+        others: dict[Role, bytes] | None = None,
+        precision: dict[Provider, Precision] | None = None,
     ) -> Release:
         contents: dict[Role, bytes] = {}
         if task:
             contents["task"] = task_graph(line.grid) if task is True else task
         if space:
             contents["space"] = space_graph(line.grid) if space is True else space
+        contents |= others or {}
         if labelled is not None:
             contents["labelled"] = write_labelled(labelled)
         release = release_name(line.line, number)
@@ -213,6 +236,7 @@ def make_release(tmp_path: Path, line: LineConfig) -> Callable[..., Release]:
             geometry=grid or line.grid,
             files=files,
             space=entry,
+            precision=precision or {},
         )
         data = write_json(manifest)
         (directory / "manifest.json").write_bytes(data)

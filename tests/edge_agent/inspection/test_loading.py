@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_agent.inspection.loading import LoadedRelease
+from edge_agent.inspection.loading import CACHE_NAME, LoadedRelease, open_mask
 from shared.config import LineConfig, RuntimeTable
 from shared.errors import ConfigError, ReleaseError
 from shared.geometry import PatchGrid
@@ -86,3 +86,55 @@ def test_a_labelled_summary_of_another_space_is_refused(line: LineConfig, make_r
 def test_a_graph_that_is_whole_but_broken_is_refused(line: LineConfig, make_release: MakeRelease) -> None:
     with pytest.raises(ReleaseError, match="onnxruntime says"):
         load(line, make_release(1, task=b"garbage that was signed"))
+
+
+def test_a_node_runs_the_graph_in_the_precision_of_its_provider(
+    line: LineConfig, make_release: MakeRelease, build_task: Callable[..., bytes]
+) -> None:
+    """The graphs differ by what they add to the grey, so the answer says which one ran."""
+    others = {"task_int8": build_task(line.grid, bias=0.25), "task_fp16": build_task(line.grid, bias=0.5)}
+    frame = np.zeros((64, 64, 1), dtype=np.uint8)
+
+    on_cpu = load(line, make_release(1, others=others, precision={"cpu": "int8", "cuda": "fp16"}))
+    elsewhere = load(line, make_release(2, others=others, precision={"cuda": "fp16"}))
+
+    assert (on_cpu.task_role, on_cpu.precision) == ("task_int8", "int8")
+    assert (elsewhere.task_role, elsewhere.precision) == ("task", "fp32")
+    np.testing.assert_allclose(on_cpu.scores(frame), 0.25, atol=1e-6)
+    np.testing.assert_allclose(elsewhere.scores(frame), 0.0, atol=1e-6)
+
+
+def test_optimised_graphs_are_kept_beside_a_release_only_where_that_is_asked(
+    line: LineConfig, make_release: MakeRelease
+) -> None:
+    release, told = make_release(1), []
+    before = sorted(release.directory.iterdir())
+
+    load(line, release)
+    assert sorted(release.directory.iterdir()) == before
+
+    load(line, release, cached=True, step=lambda done, total: told.append((done, total)))
+    assert len(list((release.directory / CACHE_NAME).iterdir())) == 2
+    assert told == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_the_mask_graph_is_loaded_when_it_is_asked_for(
+    line: LineConfig, make_release: MakeRelease, build_mask: Callable[..., bytes]
+) -> None:
+    tiles = np.random.default_rng(1).integers(0, 256, (2, 96, 96, 1), dtype=np.uint8)
+    release = make_release(1, others={"mask": build_mask(line.grid)})
+    manifest = load(line, release).manifest
+
+    mask = open_mask(release.directory, manifest, line, CPU)
+
+    np.testing.assert_array_equal(mask.masks(tiles), tiles[..., 0] > 127)
+    flip_a_byte(release.directory / "mask.bin")
+    with pytest.raises(ReleaseError, match="sha256"):
+        open_mask(release.directory, manifest, line, CPU)
+
+
+def test_a_release_without_a_mask_graph_says_no_classes(line: LineConfig, make_release: MakeRelease) -> None:
+    release = make_release(1)
+
+    with pytest.raises(ReleaseError, match="no mask graph"):
+        open_mask(release.directory, load(line, release).manifest, line, CPU)

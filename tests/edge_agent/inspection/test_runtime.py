@@ -1,10 +1,11 @@
 from collections.abc import Callable
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from edge_agent.inspection import runtime
-from edge_agent.inspection.runtime import Graph, SpaceGraph, TaskGraph
+from edge_agent.inspection.runtime import Graph, SpaceGraph, TaskGraph, first_provider
 from shared.config import LineConfig, RuntimeTable
 from shared.errors import ConfigError, ReleaseError
 from shared.geometry import Patch, PatchGrid
@@ -95,7 +96,7 @@ def test_inputs_the_graph_cannot_eat_end_at_the_door(line: LineConfig, build_tas
 
 
 def test_the_provider_asked_for_is_the_one_that_runs_or_it_is_refused(
-    line: LineConfig, build_task: Callable[..., bytes]
+    line: LineConfig, build_task: Callable[..., bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     data = build_task(line.grid)
     automatic = Graph(data, RuntimeTable(provider="auto"), what="task graph")
@@ -103,5 +104,54 @@ def test_the_provider_asked_for_is_the_one_that_runs_or_it_is_refused(
         assert Graph(data, RuntimeTable(provider="cuda"), what="task graph").provider == "cuda"
         return
 
-    with pytest.raises(ConfigError, match=r'runtime\.provider is "cuda"'):
+    with pytest.raises(ConfigError, match=r'runtime\.provider is "cuda", onnxruntime runs it on cpu'):
         Graph(data, RuntimeTable(provider="cuda"), what="task graph")
+
+    assert not caplog.records
+
+
+def test_a_node_that_may_go_on_says_that_another_provider_runs(
+    line: LineConfig, build_task: Callable[..., bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    data = build_task(line.grid)
+
+    graph = Graph(data, RuntimeTable(provider="cuda", strict=False), what="task graph")
+
+    if graph.provider == "cpu":
+        assert 'runtime.provider is "cuda", onnxruntime runs it on cpu; the node goes on' in caplog.text
+
+
+def test_a_provider_that_is_compiled_in_and_does_not_run_is_not_believed(
+    line: LineConfig, build_task: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime-gpu without a driver lists CUDA and silently takes the CPU."""
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    assert first_provider(RuntimeTable()) == "cuda"
+
+    graph = Graph(build_task(line.grid), RuntimeTable(threads=1), what="task graph")
+
+    assert graph.provider == runtime.running(graph._session)
+    if graph.provider == "cpu":
+        with pytest.raises(ConfigError, match="runs it on cpu"):
+            Graph(build_task(line.grid), RuntimeTable(provider="cuda"), what="task graph")
+
+
+def test_bound_inputs_and_outputs_give_the_same_answers(line: LineConfig, build_task: Callable[..., bytes]) -> None:
+    """What a GPU runs through, run on the CPU."""
+    tiles = np.random.default_rng(3).integers(0, 255, (5, 96, 96, 1), dtype=np.uint8)
+    graph = Graph(build_task(line.grid), CPU, what="task graph")
+
+    np.testing.assert_array_equal(graph._run_bound("tiles", tiles, "score"), graph.run("tiles", tiles, "score"))
+
+
+@pytest.mark.gpu
+def test_a_gpu_runs_the_graph_and_says_so(line: LineConfig, build_task: Callable[..., bytes]) -> None:
+    tiles = np.random.default_rng(3).integers(0, 255, (5, 96, 96, 1), dtype=np.uint8)
+    data = build_task(line.grid)
+    graph = Graph(data, RuntimeTable(provider="cuda"), what="task graph")
+
+    assert graph.provider == "cuda"
+    found, wanted = graph.run("tiles", tiles, "score"), Graph(data, CPU, what="task graph").run("tiles", tiles, "score")
+    np.testing.assert_allclose(found, wanted, atol=1e-4)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_agent.inspection.loading import CACHE_NAME
 from edge_agent.releases.activation import Held
-from edge_agent.releases.trial import run_trial
+from edge_agent.releases.trial import Canary, run_trial
+from shared.console import Step
 from shared.errors import ConfigError, ReleaseError
 from shared.golden import Golden, write_golden
 
@@ -16,13 +18,28 @@ Build = Callable[..., Held]
 AgentToml = Callable[..., Path]
 
 
-def tried(agent_toml: Path, root: Path, held: Held, *, deadline_s: float = 60.0) -> None:
+def tried(
+    agent_toml: Path, root: Path, held: Held, *, deadline_s: float = 60.0, step: Step | None = None
+) -> Canary | None:
     directory = root / "releases" / "strip" / held.release
-    run_trial(directory, sha256=held.sha256, line="strip", agent_toml=agent_toml, deadline_s=deadline_s)
+    return run_trial(
+        directory, sha256=held.sha256, line="strip", agent_toml=agent_toml, deadline_s=deadline_s, step=step
+    )
 
 
-def test_a_good_release_passes(agent_toml: AgentToml, tmp_path: Path, build_release: Build) -> None:
-    tried(agent_toml(), tmp_path, build_release(tmp_path, 1, bias=0.1))
+def test_a_good_release_passes_and_its_graphs_are_optimised_on_the_way(
+    agent_toml: AgentToml, tmp_path: Path, build_release: Build
+) -> None:
+    held, told = build_release(tmp_path, 1, bias=0.1), []
+
+    canary = tried(agent_toml(), tmp_path, held, step=lambda done, total: told.append((done, total)))
+
+    assert canary is not None
+    assert (canary.provider, canary.precision, canary.embeddings_apart) == ("cpu", "fp32", None)
+    assert canary.scores_apart is not None
+    assert canary.scores_apart < 1e-5
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert len(list((tmp_path / "releases" / "strip" / held.release / CACHE_NAME).glob("*.onnx"))) == 1
 
 
 def test_a_flipped_byte_is_refused(agent_toml: AgentToml, tmp_path: Path, build_release: Build) -> None:
@@ -66,10 +83,22 @@ def test_bytes_that_are_no_graph_are_refused(agent_toml: AgentToml, tmp_path: Pa
         tried(agent_toml(), tmp_path, build_release(tmp_path, 1, task=b"no graph at all"))
 
 
-def test_a_graph_that_takes_the_process_down_only_takes_the_child(
+def test_a_runtime_that_takes_the_process_down_only_takes_the_child(
+    agent_toml: AgentToml, tmp_path: Path, build_release: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "onnxruntime.py").write_text("import os\nos.abort()\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+
+    with pytest.raises(ReleaseError, match="the process died of SIGABRT"):
+        tried(agent_toml(), tmp_path, build_release(tmp_path, 1))
+
+
+def test_a_graph_nested_deeper_than_any_stack_is_refused(
     agent_toml: AgentToml, tmp_path: Path, build_release: Build
 ) -> None:
-    with pytest.raises(ReleaseError, match=r"the process died of SIG(SEGV|ABRT|BUS)|more memory"):
+    """onnxruntime died of it up to 1.31 and refuses it since."""
+    with pytest.raises(ReleaseError, match=r"the process died of SIG(SEGV|ABRT|BUS)|more memory|call depth"):
         tried(agent_toml(), tmp_path, build_release(tmp_path, 1, task=nested_functions(3000)))
 
 
