@@ -67,6 +67,16 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
+class Trying:
+    """How far a trial is."""
+
+    line: str
+    release: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """When a finite run may end."""
 
@@ -158,6 +168,9 @@ class Supervisor:
                 self._hear(message)
             case Ended(child=name, status=status):
                 self._ended(name, status)
+            case Trying(line, release, done, total):
+                text = f'node {self._node}: line "{line}" tries {release}, {done} of {total}'
+                self._console.event("trial", text, node=self._node, line=line, release=release, done=done, total=total)
             case Tried(line, held, reason, blamed):
                 self._keeper.tried(line, held, reason, blamed=blamed)
             case _:
@@ -259,9 +272,12 @@ class Supervisor:
                     continue
 
     def _begin_trial(self, line: str, held: Held, directory: Path) -> None:
+        def step(done: int, total: int) -> None:
+            self._inbox.put(Trying(line, held.release, done, total))
+
         def work() -> None:
             try:
-                run_trial(directory, sha256=held.sha256, line=line, agent_toml=self._agent_toml)
+                run_trial(directory, sha256=held.sha256, line=line, agent_toml=self._agent_toml, step=step)
             except (ReleaseError, ConfigError) as error:
                 self._inbox.put(Tried(line, held, str(error), blamed=isinstance(error, ReleaseError)))
             except OSError as error:
