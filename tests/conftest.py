@@ -4,6 +4,7 @@ The default run needs no network, no GPU and no image sets. ``--data DIR`` gives
 and ``--soak`` ask for the others; without them such tests are skipped and say why.
 """
 
+import getpass
 import os
 import shutil
 import socket
@@ -53,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the fault tests did, and what this machine lacked for some of them."""
-    reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, "longrepr")]
+    reports = [one for group in terminalreporter.stats.values() for one in group if isinstance(one, pytest.TestReport)]
     told = [str(value) for report in reports for name, value in report.user_properties if name == "fault"]
     # Of a test that ran, setup and teardown are reported too, each with the same words.
     for words in dict.fromkeys(told):
@@ -77,6 +78,8 @@ class Mosquitto:
     def __init__(self, program: str, directory: Path) -> None:
         self._program = program
         self._directory = directory
+        #: Lines of its configuration that say who may do what; read at the next start.
+        self.access: tuple[str, ...] = ("allow_anonymous true",)
         self._process: subprocess.Popen[str] | None = None
         self._reader = threading.Thread()
         with socket.socket() as probe:
@@ -87,10 +90,10 @@ class Mosquitto:
         """Start it and return once it listens."""
         config = self._directory / "mosquitto.conf"
         config.write_text(
-            f"listener {self.port} 127.0.0.1\n"
-            "allow_anonymous true\n"
-            "persistence false\n"
+            f"listener {self.port} 127.0.0.1\n" + "".join(f"{line}\n" for line in self.access) + "persistence false\n"
             "connection_messages false\n"
+            # Started by root it would give root up, and with it the test's files.
+            f"user {getpass.getuser()}\n"
             "log_dest stderr\n"
             "log_type error\n"
             "log_type information\n",
