@@ -55,12 +55,17 @@ def compare(runs: list[dict[str, Any]]) -> dict[str, Any]:
         for arm in ARMS
         if arm != "winnow"
     }
+    ends = {arm: _spread([curve[-1] for curve in of_runs]) for arm, of_runs in curves.items()}
     return {
+        # Both of the papers' scenarios at once: a stream that the nodes filter, and the pool that it fills.
+        "rows": ["D1"],
+        "figure": f"mIoU after the last round, {len(runs)} runs: "
+        + ", ".join(f"{arm} {end['mean']:.3f} ± {end['sd']:.3f}" for arm, end in ends.items()),
         "seeds": [run["seed"] for run in runs],
         "labels": [round_["labels"] for round_ in runs[0]["rounds"]],
         "curves": curves,
         "curve_mean": {arm: _spread(values) for arm, values in means.items()},
-        "last_round": {arm: _spread([curve[-1] for curve in of_runs]) for arm, of_runs in curves.items()},
+        "last_round": ends,
         "winnow_ahead": {arm: _spread(values) for arm, values in ahead.items()},
         "beats_both": all(fmean(values) > 0 for values in ahead.values()),
         "beats_both_in_runs": sum(all(values[i] > 0 for values in ahead.values()) for i in range(len(runs))),

@@ -69,7 +69,7 @@ def test_every_chapter_ends_with_its_limits(chapter: str) -> None:
     assert f"({chapter}.md)" in (ROOT / "docs/index.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["cli.md", "states.md"])
+@pytest.mark.parametrize("name", ["cli.md", "methods.md", "states.md"])
 def test_generated_pages_are_current(name: str) -> None:
     spec = spec_from_file_location("pages", ROOT / "tools/pages.py")
     pages = module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""The pages of docs/ that are generated from the code: every command, and the state tables.
+"""The pages of docs/ that are generated: every command, the state tables, and where the papers' methods stand.
 
 ``python tools/pages.py`` writes them; a test asks whether the committed pages are current.
 """
@@ -16,15 +16,19 @@ from deploy.cli import COMMANDS
 from edge_agent.releases import activation, events
 from shared.errors import StateError
 from shared.release import Rollout
+from trainer.experiment.standings import PENDING_GPU, Standing, standings
 from trainer.rounds import machine
 
-DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+ROOT: Final = Path(__file__).resolve().parent.parent
+DOCS: Final = ROOT / "docs"
+RESULTS: Final = ROOT / "benchmarks" / "results"
+RECIPES: Final = ROOT / "recipes"
 _GENERATED: Final = "<!-- Written by tools/pages.py (make docs); edit the code instead. -->\n"
 
 
 def pages() -> dict[str, str]:
     """Write every generated page, by file name."""
-    return {"cli.md": _cli_page(), "states.md": _states_page()}
+    return {"cli.md": _cli_page(), "methods.md": _methods_page(), "states.md": _states_page()}
 
 
 def _cli_page() -> str:
@@ -122,6 +126,41 @@ def _states_page() -> str:
         _diagram(rounds),
     ]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _methods_page() -> str:
+    parts = [
+        "# Methods of the papers\n",
+        _GENERATED,
+        "Every method that winnow is built on, the setting that selects it, the studies that run it and what the newest",
+        "committed result says beside the paper's figure, where it has one that can be compared. [Experiments](experiments.md)",
+        "says how to read a figure; names that end in `-cpu` are scaled down. A: Neven and Goedemé, uncertainty-aware DPP;",
+        "B: MEAL; C: the Waterloo thesis on query methods; D: region and pixel querying; E: deep probabilistic ensembles.\n",
+        "`winnow experiment methods` writes the same. A recipe runs with",
+        "`winnow experiment run recipes/NAME.toml --data DIR --out DIR`, a result is written by `winnow experiment publish`,",
+        "and this page by `make docs`.\n",
+        "| row | method | setting | recipes | result | figure | the paper |",
+        "|---|---|---|---|---|---|---|",
+        *(_method(found) for found in standings(RESULTS, RECIPES)),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _method(found: Standing) -> str:
+    method = found.method
+    recipes = ", ".join(f"[{name}](../recipes/{name}.toml)" for name in found.recipes)
+    result = f"[{found.result}](../benchmarks/results/{found.result})" if found.result else ""
+    pending = f"{PENDING_GPU} at full size" if found.pending_gpu else ""
+    cells = [
+        method.id,
+        method.name,
+        f"`{method.setting}`",
+        recipes,
+        "; ".join(filter(None, (result, pending))),
+        found.figure,
+        method.paper,
+    ]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _diagram(steps: list[tuple[str, str, str]]) -> str:

@@ -128,24 +128,18 @@ def methods(
     results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where committed results lie.")] = Path(
         "benchmarks/results"
     ),
+    recipes: Annotated[Path, typer.Option("--recipes", metavar="DIR", help="Where the recipes lie.")] = Path("recipes"),
     as_json: AsJson = False,
 ) -> None:
-    """List every method of the papers: what selects it, and what the newest result says beside the paper."""
-    from trainer.experiment.methods import PENDING_GPU, standings
+    """List every method of the papers: its setting, what runs it, and what the newest result says beside the paper."""
+    from trainer.experiment.standings import (  # the recipes' structs bring the learners' along
+        COLUMNS,
+        row_of,
+        standings,
+    )
 
-    rows = [
-        (
-            found.method.id,
-            found.method.name,
-            found.method.command,
-            found.result,
-            found.figure,
-            found.method.paper,
-            PENDING_GPU if found.pending_gpu else None,
-        )
-        for found in standings(results)
-    ]
-    Console(as_json=as_json).table("Methods", ["id", "name", "command", "result", "figure", "paper", "pending"], rows)
+    rows = [row_of(found) for found in standings(results, recipes)]
+    Console(as_json=as_json).table("Methods", COLUMNS, rows)
 
 
 @app.command("arms")

@@ -1,25 +1,7 @@
-"""Every method of the papers: how it is selected here, and what the newest committed result says of it.
+"""Every method of the papers: what selects it here, and the paper's own number."""
 
-A result is a JSON file that names its ``rows``; its ``figure`` is what is shown beside the paper's own number, or its
-``figures`` by row. The newest by its ``date`` counts, one of full size before one whose name says ``-cpu``.
-"""
-
-import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import msgspec
-
-from shared.errors import InputError
-from shared.files import read_bounded
-
-_LIMIT: Final = 64 << 20
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-NOT_YET: Final = "not yet run"
-PENDING_GPU: Final = "pending-gpu"
-#: In the name of a result: it is of a size that a CPU can bear.
-SCALED_DOWN: Final = "-cpu-"
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +10,14 @@ class Method:
 
     id: str
     name: str
-    command: str
+    #: In a recipe, or the command where there is one of its own.
+    setting: str
     paper: str = ""
     full_size: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One row and where it stands."""
-
-    method: Method
-    #: The newest result that names the row; None where there is none.
-    result: str | None
-    figure: str
-    #: The full size has not been run and waits for a GPU; what is scaled down may have a result.
-    pending_gpu: bool
-
-
 def _recipe(key: str, value: str) -> str:
-    return f"experiment run: {key} = {value}"
+    return f"{key} = {value}"
 
 
 METHODS: Final = (
@@ -77,7 +48,13 @@ METHODS: Final = (
         "2 mIoU under training on everything, 40,000 of 60,000 labelled",
         full_size=True,
     ),
-    Method("A10", "classification, 1,000 a step", _recipe("data.name", '"cifar10" | "caltech101"'), full_size=True),
+    Method(
+        "A10",
+        "classification, 1,000 a step",
+        _recipe("data.name", '"cifar10" | "caltech101" | "fashion_mnist"'),
+        "the k-DPP above nearly all rivals, most at the start",
+        full_size=True,
+    ),
     Method("B1", "a grid of 4 x 4 patches", _recipe("unit.kind, rows, cols", '"parts", 4, 4')),
     Method("B2", "exploit: keep the most uncertain patches", _recipe("arm.informative", "200")),
     Method("B3", "explore: k-means++ seeding in one UMAP of all patches", _recipe("arm.strategy", '"meal"')),
@@ -91,7 +68,7 @@ METHODS: Final = (
     Method(
         "B6",
         "MEAL's table on CamVid at 5 % of the patches",
-        "experiment run recipes/camvid-meal-cpu.toml",
+        "the recipe camvid-meal, or camvid-meal-cpu",
         "frozen: random 0.509, entropy 0.516, MEAL 0.558, MEAL-FT 0.573, all labels 0.635",
         full_size=True,
     ),
@@ -107,7 +84,7 @@ METHODS: Final = (
         "whole images: counting +1.5 ALC for entropy, +1.6 for margin",
     ),
     Method("C3", "units: the whole image, or a 512 px crop", _recipe("unit.kind, side_px", '"whole" | "squares", 512')),
-    Method("C4", "learning curve, ALC, normalised ALC", "experiment compare OUT"),
+    Method("C4", "learning curve, ALC, normalised ALC", "winnow experiment compare OUT"),
     Method(
         "C5",
         "the ALC table",
@@ -116,9 +93,14 @@ METHODS: Final = (
         full_size=True,
     ),
     Method("C6", "sample diversity: every d-th of the ranking", _recipe("arm.strategy, stride", '"stride", d')),
-    Method("C7", "probes: what a sound query method must and must not pick", "trainer/experiment/probes.py, in tests"),
+    Method(
+        "C7",
+        "probes: the lowest entropy, the most incorrect, an expert's doubts, a pool that is half one image",
+        _recipe("arm.probe; data.repeated", '"inverse" | "most-incorrect" | "expert"; true'),
+        "all worse than entropy; inverse and expert worse than random at first",
+    ),
     Method("C8", "classification of Fashion-MNIST by a small dense net", _recipe("data.name", '"fashion_mnist"')),
-    Method("D1", "scenarios: a stream of patches, and a pool", "winnow agent; winnow trainer"),
+    Method("D1", "scenarios: a stream of patches, and a pool", "winnow agent run; winnow trainer serve"),
     Method(
         "D2",
         "uncertainty: entropy, variation ratio, best over second best",
@@ -130,8 +112,16 @@ METHODS: Final = (
         _recipe("acquisition.measure", '"vote-entropy" | "kl-consensus"'),
     ),
     Method("D4", "core-set: the farthest from what is labelled", _recipe("arm.strategy", '"kcentre"')),
-    Method("D5", "superpixels, class-balanced, to a budget of clicks", "trainer/experiment/superpixels.py, clicks.py"),
-    Method("D6", "a few pixels of each image", "trainer/experiment/pixelpick.py"),
+    Method(
+        "D5",
+        "superpixels, class-balanced, to a budget of clicks",
+        _recipe("unit.kind, answer; acquisition.class_balanced", '"superpixels", "class" | "outline"; true'),
+    ),
+    Method(
+        "D6",
+        "a few pixels of each image",
+        _recipe("unit.kind; arm.pixels", '"pixels"; { top_share = 0.05 } | { distance_px = 12 }'),
+    ),
     Method("E1", "KL regulariser of an ensemble's parameters", _recipe("acquisition.committee, beta", '"heads", 1e-4')),
     Method("E2", "one encoder under several light heads", _recipe("acquisition.committee, members", '"heads", 8')),
     Method(
@@ -159,46 +149,3 @@ METHODS: Final = (
     ),
 )
 IDS: Final = tuple(method.id for method in METHODS)
-
-
-def standings(results: Path) -> list[Standing]:
-    """Say where every row stands by the results in a folder; a folder that is not there holds none."""
-    newest: dict[str, _Entry] = {}
-    for path in sorted(results.glob("*.json")) if results.is_dir() else ():
-        found = _read(path)
-        rows = found.get("rows") if isinstance(found, dict) else None
-        # A study that is still under way says nothing of a row.
-        if not isinstance(rows, list) or found.get("unfinished"):
-            continue
-        date = str(found.get("date") or next(iter(_DATE.findall(path.name)), ""))
-        figures = found.get("figures")
-        for row in rows:
-            own = figures.get(row) if isinstance(figures, dict) else None
-            entry = _Entry(
-                SCALED_DOWN not in path.stem, date, path.name, str(own or found.get("figure") or "see the file")
-            )
-            newest[row] = max(newest.get(row, entry), entry)
-    return [_standing(method, newest.get(method.id)) for method in METHODS]
-
-
-class _Entry(NamedTuple):
-    """What a result says of a row, in the order in which results count."""
-
-    full_size: bool
-    date: str
-    name: str
-    figure: str
-
-
-def _standing(method: Method, newest: _Entry | None) -> Standing:
-    pending = method.full_size and not (newest and newest.full_size)
-    if newest is None:
-        return Standing(method, None, NOT_YET, pending)
-    return Standing(method, newest.name, newest.figure, pending)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return msgspec.json.decode(read_bounded(path, limit=_LIMIT))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}; results are JSON") from None

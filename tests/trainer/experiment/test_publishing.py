@@ -9,10 +9,10 @@ import pytest
 from deploy.cli import main
 from shared.errors import StateError
 from tests.trainer.experiment.studies import RECIPE, write_recipe, write_rounds_of
-from trainer.experiment.methods import standings
 from trainer.experiment.publishing import publish
 from trainer.experiment.recipe import load_recipe
 from trainer.experiment.record import StudyRecord, open_study
+from trainer.experiment.standings import standings
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def study(tmp_path: Path) -> Path:
 def test_a_published_result_speaks_for_its_rows_by_the_arms_that_they_name(study: Path, tmp_path: Path) -> None:
     path = publish(study, tmp_path / "results")
 
-    told = {found.method.id: found for found in standings(tmp_path / "results")}
+    told = {found.method.id: found for found in standings(tmp_path / "results", tmp_path / "recipes")}
     assert told["A5"].result == told["B3"].result == path.name
     # Trapezoids: kdpp's curve lies 0.1 over random's on the mean, for both seeds.
     assert told["A5"].figure == (

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from shared.errors import InputError
-from trainer.experiment.methods import IDS, NOT_YET, Standing, standings
+from trainer.experiment.methods import IDS
+from trainer.experiment.standings import COLUMNS, NOT_YET, PENDING_GPU, Standing, row_of, standings
 
+ROOT = Path(__file__).resolve().parents[3]
 ROWS = [
     f"{paper}{row}"
     for paper, count in (("A", 10), ("B", 6), ("C", 8), ("D", 6), ("E", 6))
@@ -21,15 +23,38 @@ def write(folder: Path, name: str, content: Any) -> None:
 
 
 def row(folder: Path, name: str) -> Standing:
-    return next(found for found in standings(folder) if found.method.id == name)
+    return next(found for found in standings(folder, ROOT / "recipes") if found.method.id == name)
 
 
 def test_every_row_of_the_papers_is_listed_once() -> None:
     assert list(IDS) == ROWS
 
 
+def test_every_row_that_a_study_can_answer_has_a_recipe() -> None:
+    found = standings(ROOT / "benchmarks/results", ROOT / "recipes")
+
+    # D1 is the product: a stream of patches on a node, a pool at the trainer.
+    assert [each.method.id for each in found if not each.recipes] == ["D1"]
+
+
+def test_a_row_that_only_a_gpu_can_run_has_a_recipe_of_full_size() -> None:
+    found = standings(ROOT / "benchmarks/results", ROOT / "recipes")
+
+    scaled = [each.method.id for each in found if each.method.full_size and all("-cpu" in r for r in each.recipes)]
+    assert scaled == []
+
+
+def test_a_row_is_written_with_the_command_that_runs_it(tmp_path: Path) -> None:
+    told = dict(zip(COLUMNS, row_of(row(tmp_path, "A9")), strict=True))
+
+    assert told["command"] == "winnow experiment run recipes/industrial-steel.toml"
+    assert told["figure"] == NOT_YET
+    assert told["pending"] == PENDING_GPU
+    assert told["result"] is None
+
+
 def test_without_results_a_row_says_what_it_waits_for(tmp_path: Path) -> None:
-    assert {found.figure for found in standings(tmp_path / "nowhere")} == {NOT_YET}
+    assert {found.figure for found in standings(tmp_path / "nowhere", tmp_path / "nowhere")} == {NOT_YET}
     assert not row(tmp_path, "A5").pending_gpu
     assert row(tmp_path, "A9").pending_gpu
 
@@ -64,4 +89,4 @@ def test_a_result_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "torn.json").write_text('{"rows": [', encoding="utf-8")
 
     with pytest.raises(InputError, match=r"torn\.json"):
-        standings(tmp_path)
+        standings(tmp_path, tmp_path)

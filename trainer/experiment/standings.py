@@ -1,0 +1,108 @@
+"""Where every method of the papers stands: the recipes that run it, and what the newest committed result says.
+
+A result is a JSON file that names its ``rows``; its ``figure`` is what is shown beside the paper's own number, or its
+``figures`` by row. The newest by its ``date`` counts, one of full size before one whose name says ``-cpu``.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from shared.errors import InputError
+from shared.files import read_bounded
+from trainer.experiment.methods import METHODS, Method
+from trainer.experiment.recipe import load_recipe
+
+_LIMIT: Final = 64 << 20
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+NOT_YET: Final = "not yet run"
+PENDING_GPU: Final = "pending-gpu"
+#: In the name of a result: it is of a size that a CPU can bear.
+SCALED_DOWN: Final = "-cpu-"
+
+
+COLUMNS: Final = ("id", "name", "setting", "command", "result", "figure", "paper", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One row and where it stands."""
+
+    method: Method
+    #: The names of the recipes that stand for the row.
+    recipes: tuple[str, ...]
+    #: The newest result that names the row; None where there is none.
+    result: str | None
+    figure: str
+    #: The full size has not been run and waits for a GPU; what is scaled down may have a result.
+    pending_gpu: bool
+
+
+def standings(results: Path, recipes: Path) -> list[Standing]:
+    """Say where every row stands by the results and recipes in two folders; a folder that is not there holds none."""
+    runs = _recipes_by_row(recipes)
+    newest: dict[str, _Entry] = {}
+    for path in sorted(results.glob("*.json")) if results.is_dir() else ():
+        found = _read(path)
+        rows = found.get("rows") if isinstance(found, dict) else None
+        # A study that is still under way says nothing of a row.
+        if not isinstance(rows, list) or found.get("unfinished"):
+            continue
+        date = str(found.get("date") or next(iter(_DATE.findall(path.name)), ""))
+        figures = found.get("figures")
+        for row in rows:
+            own = figures.get(row) if isinstance(figures, dict) else None
+            entry = _Entry(
+                SCALED_DOWN not in path.stem, date, path.name, str(own or found.get("figure") or "see the file")
+            )
+            newest[row] = max(newest.get(row, entry), entry)
+    return [_standing(method, runs.get(method.id, ()), newest.get(method.id)) for method in METHODS]
+
+
+def row_of(found: Standing) -> tuple[str | None, ...]:
+    """Write a row's standing as :data:`COLUMNS` name it."""
+    method = found.method
+    return (
+        method.id,
+        method.name,
+        method.setting,
+        "; ".join(f"winnow experiment run recipes/{name}.toml" for name in found.recipes) or None,
+        found.result,
+        found.figure,
+        method.paper or None,
+        PENDING_GPU if found.pending_gpu else None,
+    )
+
+
+class _Entry(NamedTuple):
+    """What a result says of a row, in the order in which results count."""
+
+    full_size: bool
+    date: str
+    name: str
+    figure: str
+
+
+def _standing(method: Method, recipes: tuple[str, ...], newest: _Entry | None) -> Standing:
+    pending = method.full_size and not (newest and newest.full_size)
+    if newest is None:
+        return Standing(method, recipes, None, NOT_YET, pending)
+    return Standing(method, recipes, newest.name, newest.figure, pending)
+
+
+def _recipes_by_row(folder: Path) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(folder.glob("*.toml")):
+        for row in load_recipe(path).rows:
+            found[row] = (*found.get(row, ()), path.stem)
+    return found
+
+
+def _read(path: Path) -> Any:
+    try:
+        return msgspec.json.decode(read_bounded(path, limit=_LIMIT))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; results are JSON") from None
