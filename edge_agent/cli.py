@@ -191,6 +191,48 @@ def _write_sheet(path: Path, shown: "list[tuple[Image, str]]", console: Console)
     console.event("sheet", f"{path}: {len(shown)} patches, green novel, blue floor", file=str(path), patches=len(shown))
 
 
+@app.command()
+def mask(
+    agent_toml: AgentToml,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image of the line.")],
+    *,
+    release: Annotated[Path, typer.Option("--release", help="A folder with a release.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the PNG goes; classes are its palette.")],
+    line: Annotated[
+        str | None, typer.Option("--line", help="Which of the node's lines; the only one by itself.")
+    ] = None,
+) -> None:
+    """Say the class of every pixel of an image, through a release's mask graph."""
+    from edge_agent.inspection.masking import mask_image  # noqa: PLC0415  # help answers without it
+
+    out.write_bytes(mask_image(agent_toml, image, line=line, release=release))
+    Console().event("mask", f"{out}: the classes of {image}")
+
+
+@app.command()
+def doctor(agent_toml: AgentToml, *, as_json: AsJson = False) -> None:
+    """Look at everything the node depends on and say what is wrong and what to do; exit 1 if anything is a fault.
+
+    A running node may be examined.
+    """
+    from edge_agent.doctor.examination import examine  # noqa: PLC0415  # help answers without it
+
+    console = Console(as_json=as_json)
+    found = []
+    for finding in examine(agent_toml, clock=SystemClock()):
+        console.event(
+            "finding",
+            str(finding),
+            about=finding.name,
+            state=finding.state,
+            says=finding.text,
+            advice=finding.advice,
+        )
+        found.append(finding.state)
+    if "fault" in found:
+        raise typer.Exit(1)
+
+
 def _frame_number(entry: "tuple[Frame, Patch, Verdict] | BadFrame") -> int:
     return entry[0].number if isinstance(entry, tuple) else entry.number
 

@@ -4,6 +4,7 @@ HTTP from the trainer, or a folder (a mounted store, a USB stick). A fetcher onl
 bound; trust is decided by ``release``.
 """
 
+import email.utils
 import http.client
 import urllib.error
 import urllib.parse
@@ -72,6 +73,25 @@ def build_fetcher(url: str) -> Fetcher:
     if _scheme(url) == "file":
         return FolderFetcher(Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)))
     return HttpFetcher(url)
+
+
+def server_time(url: str, *, timeout_s: float = 5.0) -> float | None:
+    """Ask an HTTP server what time it is, in seconds since 1970, to the second; None where nobody tells one."""
+    if _scheme(url) not in {"http", "https"}:
+        return None
+    try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310  # the scheme was checked above
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310  # likewise
+            said = answer.headers.get("Date")
+    except urllib.error.HTTPError as error:
+        # A server that has nothing there still has a clock.
+        said = error.headers.get("Date")
+    except (OSError, http.client.HTTPException) as error:
+        raise LinkError(f"{url}: {getattr(error, 'reason', error)}; trying again later") from None
+    try:
+        return None if said is None else email.utils.parsedate_to_datetime(said).timestamp()
+    except ValueError:
+        return None
 
 
 def _scheme(url: str) -> str:

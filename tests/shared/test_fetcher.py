@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError, LinkError
-from shared.fetcher import FolderFetcher, HttpFetcher, build_fetcher
+from shared.fetcher import FolderFetcher, HttpFetcher, build_fetcher, server_time
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -149,3 +149,26 @@ def test_a_folder_with_spaces_in_its_name_is_found(tmp_path: Path) -> None:
 def test_an_address_that_is_no_store_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="expected http://, https:// or file://"):
         build_fetcher(url)
+
+
+def test_a_server_s_clock_is_read_whatever_it_answers() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response_only(404)
+            self.send_header("Date", "Sun, 06 Nov 1994 08:49:37 GMT")
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        found = server_time(f"http://127.0.0.1:{server.server_port}")
+        thread.join()
+
+    # RFC 9110's own example.
+    assert found == 784111777.0
+
+
+def test_a_folder_has_no_clock_and_a_server_that_is_away_is_named(tmp_path: Path) -> None:
+    assert server_time(tmp_path.as_uri()) is None
+    with pytest.raises(LinkError, match=r"127\.0\.0\.1:1"):
+        server_time("http://127.0.0.1:1")
