@@ -14,6 +14,7 @@ from shared.console import Step
 from shared.errors import ConfigError, StateError
 from shared.geometry import Image
 from trainer.experiment.datasets.dataset import DataSet, Split
+from trainer.learning.checkpoints import fingerprint
 from trainer.learning.classification.loop import Labels
 from trainer.selection.numbers import Ints
 
@@ -70,6 +71,11 @@ class Albums:
     def train(self) -> Album:
         """The images that units number."""
         return self.parts["train"]
+
+    @property
+    def truth(self) -> str:
+        """The hash of the classes of every split."""
+        return fingerprint(*(np.ascontiguousarray(self.parts[split].labels).data for split in sorted(self.parts)))
 
     def places(self, units: Sequence[int]) -> Ints:
         """Turn units into places, or refuse one that is not there."""

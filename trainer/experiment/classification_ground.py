@@ -50,4 +50,5 @@ def classification_ground(
         pixels=lambda units: len(units) * height * width,
         learner=learner,
         embedder=embedder,
+        truth=albums.truth,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, get_args
 
 import numpy as np
@@ -40,8 +41,11 @@ class ClassifierLearner:
     settings: ClassifierTable
     asked: StudyAcquisition
 
-    def fit(self, labelled: Labelled, *, seed: int, step: Step, stop: Stop | None = None) -> "FittedClassifier":
+    def fit(
+        self, labelled: Labelled, *, seed: int, step: Step, stop: Stop | None = None, keep: Path | None = None
+    ) -> "FittedClassifier":
         """Train one model, or as many as the ensemble has members, each from weights of its own."""
+        del keep  # a classifier of a study is trained in seconds
         train = self.albums.train
         places = self.albums.places(labelled.units)
         members = self.asked.members if self.asked.committee == "ensemble" else 1

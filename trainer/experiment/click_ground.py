@@ -82,7 +82,16 @@ def click_ground(recipe: Recipe, rule: ClickRule, data: DataSet, *, measured: Sp
     def embedder(arm: str) -> Embedder:
         raise StateError(f"arm {arm}: what is clicked has no embedding; nothing was learned")
 
-    return Ground(data.classes, len(clicked), measured, clicked.pixels, learner, embedder, clicked)
+    return Ground(
+        data.classes,
+        len(clicked),
+        measured,
+        clicked.pixels,
+        learner,
+        embedder,
+        truth=pictures.truth,
+        clicked=clicked,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from trainer.experiment.pictures import padded
 from trainer.experiment.recipe import SpaceSource
 from trainer.experiment.segmenting import SegmentationLearner
 from trainer.learning.classification.axes import pixel_axes
+from trainer.learning.model import threads
 from trainer.representation.sources import task_source, untrained_source
 from trainer.representation.space import embed, train_space
 from trainer.selection.numbers import Vectors
@@ -30,12 +31,17 @@ class SegmentationEmbedder:
     space: SpaceSource
 
     def embed(self, units: Sequence[int], *, start: tuple[int, ...], seed: int, step: Step) -> Vectors:
+        # Sums over more threads have other last bits.
+        with threads(self.learner.learning.threads):
+            return self._embedded(units, start=start, seed=seed, step=step)
+
+    def _embedded(self, units: Sequence[int], *, start: tuple[int, ...], seed: int, step: Step) -> Vectors:
         pictures, learner = self.learner.pictures, self.learner
         patches = padded(pictures.crops(units, margin_px=0), grain=learner.grain)
         match self.space.source:
             case "simclr":
-                threads = learner.learning.threads
-                space, _ = train_space(patches, self.space, seed=seed, step=step, threads_used=threads)
+                used = learner.learning.threads
+                space, _ = train_space(patches, self.space, seed=seed, step=step, threads_used=used)
                 return embed(space, patches)
             case "untrained":
                 return untrained_source(self.space, patches, seed=seed).embed(patches)

@@ -37,10 +37,10 @@ def measured_split(recipe: Recipe, data: DataSet) -> Split:
     return wanted
 
 
-def data_hash(data: DataSet) -> str:
-    """Hash which images lie in which split."""
+def data_hash(data: DataSet, ground: Ground) -> str:
+    """Hash which images lie in which split, and their truth."""
     lines = [f"{split} {' '.join(sorted(keys))}" for split, keys in sorted(data.splits.items())]
-    return sha256_hex("\n".join([data.name, *data.classes, *lines]).encode())
+    return sha256_hex("\n".join([data.name, *data.classes, *lines, ground.truth]).encode())
 
 
 def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
@@ -78,4 +78,6 @@ def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     def embedder(arm: str) -> SegmentationEmbedder:
         return SegmentationEmbedder(learner(arm), recipe.space_of(arm))
 
-    return Ground(data.classes, len(pictures.units), split, pictures.units.pixels, learner, embedder)
+    return Ground(
+        data.classes, len(pictures.units), split, pictures.units.pixels, learner, embedder, truth=pictures.truth
+    )

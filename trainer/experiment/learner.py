@@ -7,6 +7,7 @@ whole images for classification. What lies behind a number is the learner's affa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -61,8 +62,13 @@ class Fitted(Protocol):
 class Learner(Protocol):
     """A way to learn from labelled units; always from scratch, so that a round can be held again."""
 
-    def fit(self, labelled: Labelled, *, seed: int, step: Step, stop: Stop | None = None) -> Fitted:
-        """Learn from some units; the same units and seed give the same model on the same machine class."""
+    def fit(
+        self, labelled: Labelled, *, seed: int, step: Step, stop: Stop | None = None, keep: Path | None = None
+    ) -> Fitted:
+        """Learn from some units; the same units and seed give the same model on the same machine class.
+
+        What is learned on the way is kept in the folder ``keep``, where the training can be gone on with.
+        """
 
 
 class Embedder(Protocol):
@@ -95,6 +101,7 @@ class Ground:
         pixels: Says how many pixels labelling some units costs.
         learner: Makes the learner of an arm, by the arm's name.
         embedder: Makes the embedder of an arm, by the arm's name.
+        truth: The hash of what is learned and measured: masks or classes, in their splits.
         clicked: Where a label is a click: what fills a batch. Elsewhere a batch is a count of units.
     """
 
@@ -104,4 +111,5 @@ class Ground:
     pixels: Callable[[Sequence[int]], int]
     learner: Callable[[str], Learner]
     embedder: Callable[[str], Embedder]
+    truth: str
     clicked: Clicked | None = None

@@ -55,5 +55,5 @@ def measure_noise(ground: Ground, labels: Sequence[int], *, repeats: int, seed: 
         yield Noise(count, tuple(values))
 
 
-def _quiet(_done: int, _total: int) -> None:
+def _quiet(done: int, total: int) -> None:  # a Step
     """Tell nothing: the whole tells of itself."""

@@ -15,6 +15,7 @@ from shared.geometry import Image
 from trainer.experiment.datasets.dataset import DataSet, Split
 from trainer.experiment.units import UnitRule, Units
 from trainer.labelling.masks import IGNORE, Mask
+from trainer.learning.checkpoints import fingerprint
 
 #: Images and masks of the splits of a study may take so much; more is refused, not swapped.
 MOST_BYTES: Final = 16 << 30
@@ -66,6 +67,11 @@ class Pictures:
         units = Units(rule, [(key, (height, width)) for key in keys["train"]])
         where = [place for place, key in enumerate(keys["train"]) for _ in units.of_image(key)]
         return cls(parts, units, where)
+
+    @property
+    def truth(self) -> str:
+        """The hash of the masks of every split."""
+        return fingerprint(*(np.ascontiguousarray(self.parts[split].masks).data for split in sorted(self.parts)))
 
     def crops(self, units: Sequence[int], *, margin_px: int) -> Image:
         """Cut some units with their margins: ``(n, h, w, c)``."""

@@ -52,6 +52,8 @@ class RoundRecord(Struct, frozen=True, kw_only=True):
     next: Picks | None = None
     fit_s: float = 0.0
     score_s: float = 0.0
+    #: What computed it.
+    machine: str = ""
 
 
 class StudyRecord(Struct, frozen=True, kw_only=True):
@@ -60,7 +62,7 @@ class StudyRecord(Struct, frozen=True, kw_only=True):
     name: str
     recipe: Recipe
     recipe_hash: str
-    #: The hash of the keys of every split: the same images, in the same splits.
+    #: The hash of the keys of every split and of their truth: the same images and labels, in the same splits.
     data_hash: str
     classes: tuple[str, ...]
     #: ``mIoU`` or ``accuracy``.

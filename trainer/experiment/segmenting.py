@@ -6,6 +6,7 @@ the product's own.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,7 @@ from trainer.experiment.probes import incorrectness
 from trainer.experiment.recipe import StudyAcquisition, StudyLearning
 from trainer.experiment.unit_scores import aggregate
 from trainer.labelling.masks import Mask
+from trainer.learning.checkpoints import Checkpoints
 from trainer.learning.compact import STRIDE
 from trainer.learning.evaluate import predict
 from trainer.learning.loop import train
@@ -50,10 +52,13 @@ class SegmentationLearner:
     classes: int
     channels: int
 
-    def fit(self, labelled: Labelled, *, seed: int, step: Step, stop: Stop | None = None) -> "FittedSegmentation":
+    def fit(
+        self, labelled: Labelled, *, seed: int, step: Step, stop: Stop | None = None, keep: Path | None = None
+    ) -> "FittedSegmentation":
         """Train one model, or as many as the ensemble has members, each from weights of its own."""
         images, masks = self.samples(labelled.units)
         members = self.acquisition.members if self.acquisition.committee == "ensemble" else 1
+        every = self.learning.checkpoint_every
         models = []
         for member in range(members):
             # A single model's seed is the round's own.
@@ -68,6 +73,7 @@ class SegmentationLearner:
                 seed=own,
                 step=_part_of(step, member, members),
                 stop=stop,
+                checkpoints=None if keep is None or not every else Checkpoints(keep / f"{member}", every=every),
             )
             if not report.finished:
                 raise Stopped

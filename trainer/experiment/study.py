@@ -5,6 +5,7 @@ learned once a seed and kept beside.
 """
 
 import io
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,18 +15,20 @@ import numpy as np
 
 from shared.clock import Clock
 from shared.console import Console, Step
-from shared.errors import ConfigError, InputError
+from shared.errors import ConfigError, InputError, StateError, WinnowError
 from shared.files import write_durably
 from shared.identity import sha256_hex
 from trainer.experiment.draws import fit_seed, random_start, rng_of, space_seed
 from trainer.experiment.grounds import data_hash, lay_ground, measured_split, open_data
 from trainer.experiment.learner import Ground, Labelled
-from trainer.experiment.recipe import CEILING, Recipe
+from trainer.experiment.recipe import CEILING, Arm, Recipe
 from trainer.experiment.record import Picks, RoundRecord, StudyRecord, claimed, open_study, read_rounds, write_rounds
 from trainer.experiment.walk import FirstRound, Walk, choose_start
 from trainer.selection.numbers import Vectors
 
 _THOUSAND: Final = 1000
+#: No arm of this name: the recipe's own space, in which near-duplicates of all arms are told.
+COMMON: Final = "start"
 
 
 @dataclass(slots=True)
@@ -49,13 +52,15 @@ class Study:
         """Read the data set, and check that the folder holds results of nothing else."""
         with self.console.progress("read images") as step:
             data = open_data(self.recipe, self.data, work=self.out / "unpacked", step=step)
+        with self.console.progress("decode images") as step:
+            ground = lay_ground(self.recipe, data, step=step)
         open_study(
             self.folder,
             StudyRecord(
                 name=self.name,
                 recipe=self.recipe,
                 recipe_hash=self.recipe.hash,
-                data_hash=data_hash(data),
+                data_hash=data_hash(data, ground),
                 classes=data.classes,
                 measure="mIoU" if data.task == "segmentation" else "accuracy",
                 split=measured_split(self.recipe, data),
@@ -63,8 +68,6 @@ class Study:
                 machine=self.machine,
             ),
         )
-        with self.console.progress("decode images") as step:
-            ground = lay_ground(self.recipe, data, step=step)
         needed = sum(self.recipe.schedule.additions())
         # What clicks will have cost is known once they are made: whoever runs out of regions is told by a note.
         if ground.clicked is None and needed > ground.count:
@@ -88,6 +91,7 @@ class _Seed:
     folder: Path
     step: Step
     first: FirstRound = field(default_factory=FirstRound)
+    start: Picks | None = None
     _spaces: dict[str, Vectors] = field(default_factory=dict)
     _held: int = 0
     _began: float = 0.0
@@ -101,30 +105,46 @@ class _Seed:
         self._total = len(recipe.arms) * len(additions) + int(recipe.ceiling)
         if recipe.ceiling:
             self._ceiling()
-        start: Picks | None = None
+        failed: list[str] = []
         for arm in recipe.arms:
-            path = self.folder / f"{arm.name}.jsonl"
-            done = read_rounds(path)
-            if len(done) >= len(additions):
-                self._skip(len(additions))
-                continue
-            self._skip(len(done))
-            start = start or self._start(additions[0])
-            walk = Walk(
-                arm,
-                self.seed,
-                self.ground,
-                self.ground.learner(arm.name),
-                self._embeddings(arm.name, start.units),
-                additions,
-                self._alike(arm.name),
-                self.first,
+            try:
+                self._arm(arm, additions)
+            except WinnowError as error:
+                # What is wrong with one arm's settings says nothing of the others.
+                self.study.console.warn(f"seed {self.seed}, {arm.name}: {error}; the other arms go on")
+                failed.append(arm.name)
+        if failed:
+            raise StateError(
+                f"seed {self.seed}: {len(failed)} of {len(recipe.arms)} arms did not end, {', '.join(failed)}, see above; the others are held, run again to go on"
             )
-            while len(done) < len(additions):
-                record = walk.hold(done, start, self._inner())
-                done.append(record)
-                write_rounds(path, done)
-                self._tell(arm.name, record)
+
+    def _arm(self, arm: Arm, additions: tuple[int, ...]) -> None:
+        path = self.folder / f"{arm.name}.jsonl"
+        done = read_rounds(path)
+        if len(done) >= len(additions):
+            self._skip(len(additions))
+            return
+        self._skip(len(done))
+        if self.start is None:
+            self.start = self._start(additions[0])
+        walk = Walk(
+            arm,
+            self.seed,
+            self.ground,
+            self.ground.learner(arm.name),
+            self._embeddings(arm.name, self.start.units),
+            self._embeddings(COMMON, self.start.units),
+            additions,
+            self._alike(arm.name),
+            self.first,
+            self.folder / "under-way",
+        )
+        while len(done) < len(additions):
+            record = walk.hold(done, self.start, self._inner())
+            done.append(msgspec.structs.replace(record, machine=self.study.machine))
+            write_rounds(path, done)
+            shutil.rmtree(walk.keep, ignore_errors=True)
+            self._tell(arm.name, record)
 
     def _ceiling(self) -> None:
         path = self.folder / f"{CEILING}.jsonl"
@@ -135,7 +155,9 @@ class _Seed:
         began = clock.monotonic()
         everything = range(self.ground.count)
         inner = self._inner()
-        fitted = self.ground.learner(CEILING).fit(Labelled(everything, 0), seed=fit_seed(self.seed, 0), step=inner)
+        keep = self.folder / "under-way"
+        seed = fit_seed(self.seed, 0)
+        fitted = self.ground.learner(CEILING).fit(Labelled(everything, 0), seed=seed, step=inner, keep=keep)
         took = clock.monotonic() - began
         measured = fitted.measure(self.ground.measured, step=inner)
         record = RoundRecord(
@@ -147,8 +169,10 @@ class _Seed:
             per_class=measured.per_class,
             picks=Picks(units=(), strategy="all"),
             fit_s=took,
+            machine=self.study.machine,
         )
         write_rounds(path, [record])
+        shutil.rmtree(keep, ignore_errors=True)
         self._tell(CEILING, record)
 
     def _start(self, first: int) -> Picks:
@@ -160,7 +184,7 @@ class _Seed:
             )
         by_lot = random_start(self.seed, count=count, first=first) if recipe.start == "random" else None
         return choose_start(
-            lambda: self._embeddings("start", ()), count=count, first=first, seed=self.seed, by_lot=by_lot
+            lambda: self._embeddings(COMMON, ()), count=count, first=first, seed=self.seed, by_lot=by_lot
         )
 
     def _embeddings(self, arm: str, start: tuple[int, ...]) -> Vectors:

@@ -6,6 +6,7 @@ the past. All chance follows from the seed, the arm and the round, so a study th
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -52,10 +53,14 @@ class Walk:
     learner: Learner
     #: ``(count, d)``, of every unit.
     embeddings: Vectors
+    #: The same in the space that near-duplicates of all arms are told by.
+    common: Vectors
     additions: tuple[int, ...]
     #: Arms of one key have the same first round.
     alike: bytes
     first: FirstRound
+    #: Where a training under way is kept.
+    keep: Path
     _kept: dict[tuple[str, str | None], Strategy] = field(default_factory=dict)
 
     def hold(self, done: list[RoundRecord], start: Picks, step: Step) -> RoundRecord:
@@ -98,7 +103,8 @@ class Walk:
             return self.first.fitted[self.alike]
         clock = SystemClock()
         began = clock.monotonic()
-        fitted = self.learner.fit(labelled, seed=fit_seed(self.seed, labelled.round), step=_share(step, 0.0, 0.9))
+        seed = fit_seed(self.seed, labelled.round)
+        fitted = self.learner.fit(labelled, seed=seed, step=_share(step, 0.0, 0.9), keep=self.keep)
         took = clock.monotonic() - began
         measured = fitted.measure(self.ground.measured, step=_share(step, 0.9, 1.0))
         if labelled.round == 0:
@@ -165,7 +171,7 @@ class Walk:
             strategy=strategy.name,
             sampler=how.sampler,
             seconds=took,
-            near_duplicates=near_duplicate_share(self.embeddings[units], self.embeddings[known], above=NEAR),
+            near_duplicates=near_duplicate_share(self.common[units], self.common[known], above=NEAR),
             tau=tau,
             notes=how.notes + choice.notes,
         )

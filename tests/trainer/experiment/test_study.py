@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,61 @@ def test_a_schedule_beyond_the_set_is_refused(sets: Path, tmp_path: Path) -> Non
         hold(recipe, sets, tmp_path / "out")
 
     assert not list((tmp_path / "out").rglob("*.jsonl"))
+
+
+def test_an_arm_that_cannot_choose_ends_no_other(
+    sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    literal = '[[arm]]\nname = "literal"\nstrategy = "kdpp"\nweighting = "eq3-literal"\n'
+    place = RECIPE.index('[[arm]]\nname = "top"')
+    recipe = write_recipe(tmp_path, RECIPE[:place] + literal + RECIPE[place:])
+
+    with pytest.raises(StateError, match="1 of 4 arms did not end, literal"):
+        hold(recipe, sets, tmp_path / "out")
+
+    rounds = rounds_of(tmp_path / "out" / "boxes")
+    assert {name: len(held) for name, held in rounds.items()} == {"random": 2, "top": 2, "kdpp": 2, "ceiling": 1}
+    assert not (tmp_path / "out" / "boxes" / "seed-0" / "literal.jsonl").exists()
+    assert "seed 0, literal:" in " ".join(capsys.readouterr().err.split())
+
+
+def test_results_of_other_labels_are_refused_and_kept(sets: Path, tmp_path: Path) -> None:
+    own = tmp_path / "sets"
+    shutil.copytree(sets, own)
+    recipe = write_recipe(tmp_path)
+    hold(recipe, own, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    mask = own / "tiny" / "masks" / "a3.png"
+    mask.write_bytes((own / "tiny" / "masks" / "a4.png").read_bytes())
+
+    with pytest.raises(StateError, match=r"study.json: its results are of images .* bring back the old images"):
+        hold(recipe, own, tmp_path / "out")
+
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_every_round_says_what_computed_it_and_leaves_nothing_under_way(unbroken: Path) -> None:
+    machines = {record.machine for held in rounds_of(unbroken).values() for record in held}
+
+    assert machines == {read_study(unbroken).machine}
+    assert "torch" in next(iter(machines))
+    assert not (unbroken / "seed-0" / "under-way").exists()
+
+
+def test_near_duplicates_of_all_arms_are_told_in_the_space_of_the_recipe(sets: Path, tmp_path: Path) -> None:
+    def told(name: str, text: str) -> float:
+        hold(write_recipe(tmp_path, text, name=name), sets, tmp_path / "out")
+        return read_rounds(tmp_path / "out" / name / "seed-0" / "lot.jsonl")[1].picks.near_duplicates
+
+    lot = '[[arm]]\nname = "lot"\nstrategy = "random"\n'
+    plain = RECIPE[: RECIPE.index("[[arm]]")].replace("seeds = [0]", "seeds = [0]\nceiling = false") + lot
+
+    by_recipe = told("plain", plain)
+    of_pixels = told("pixels", plain.replace('source = "untrained"', 'source = "pixels"'))
+
+    # The same units by the same lot: an arm of a space of its own is told of in that of the recipe.
+    assert told("own", plain + 'space = { source = "pixels", encoder = "compact-8" }\n') == by_recipe
+    assert of_pixels != by_recipe
 
 
 def test_a_seed_is_held_by_one_run_at_a_time(tmp_path: Path) -> None:
