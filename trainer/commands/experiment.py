@@ -31,6 +31,7 @@ def run(
         typer.Option("--data", metavar="DIR", help="The folder of the data sets; the simulated line needs none."),
     ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="As in 0,1,2; the recipe's own when absent.")] = None,
+    arms: Annotated[str | None, typer.Option("--arms", help="As in random,kdpp; all of them when absent.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="How many seeds run at once, a process each.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +40,8 @@ def run(
     from trainer.experiment.runner import run as run_study  # torch only when asked
 
     chosen = None if seeds is None else read_seeds(seeds)
-    run_study(recipe, data=data, out=out, seeds=chosen, jobs=jobs, console=Console(as_json=as_json))
+    only = None if arms is None else arms.split(",")
+    run_study(recipe, data=data, out=out, seeds=chosen, jobs=jobs, console=Console(as_json=as_json), arms=only)
 
 
 @app.command("noise")

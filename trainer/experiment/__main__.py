@@ -1,6 +1,6 @@
-"""One seed of a study in a process of its own: ``python -m trainer.experiment RECIPE DATA OUT SEED text|json [SOCKET]``; DATA may be empty.
+"""One seed of a study in a process of its own: ``python -m trainer.experiment RECIPE DATA OUT SEED text|json ARMS [SOCKET]``.
 
-The socket is one that the parent holds the other end of: when that closes, the parent is gone and this process ends.
+DATA may be empty for a set that needs none, and ARMS, names with commas between them, for all. The socket is one that the parent holds the other end of: when that closes, the parent is gone and this process ends.
 """
 
 import os
@@ -19,7 +19,7 @@ _ORPHANED = 143
 
 def main(words: list[str]) -> int:
     """Hold the rounds of one seed and return the exit status; it is the parent that reads the person's options."""
-    recipe, data, out, seed, form, *watched = words
+    recipe, data, out, seed, form, arms, *watched = words
     for number in watched:
         threading.Thread(target=_end_with_parent, args=(int(number),), name="parent", daemon=True).start()
     try:
@@ -29,6 +29,7 @@ def main(words: list[str]) -> int:
             out=Path(out),
             seed=int(seed),
             console=Console(as_json=form == "json"),
+            arms=arms.split(",") if arms else None,
         )
     except WinnowError as error:
         sys.stderr.write(f"{error}\n")

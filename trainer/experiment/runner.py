@@ -25,15 +25,24 @@ from trainer.experiment.study import Study
 _END_WITHIN_S: Final = 20.0
 
 
-def run(path: Path, *, data: Path | None, out: Path, seeds: Sequence[int] | None, jobs: int, console: Console) -> None:
-    """Hold every round of a recipe that ``out`` does not hold yet, and write its report."""
-    study = _study(path, data=data, out=out, console=console)
+def run(
+    path: Path,
+    *,
+    data: Path | None,
+    out: Path,
+    seeds: Sequence[int] | None,
+    jobs: int,
+    console: Console,
+    arms: Sequence[str] | None = None,
+) -> None:
+    """Hold every round of a recipe that ``out`` does not hold yet, of some arms or of all, and write its report."""
+    study = _study(path, data=data, out=out, console=console, arms=arms)
     chosen = tuple(study.recipe.seeds if seeds is None else seeds)
     ground = study.prepare()
     if jobs > 1 and len(chosen) > 1:
         # The children read the images themselves.
         del ground
-        _in_children(path, data=data, out=out, seeds=chosen, jobs=jobs, as_json=console.as_json)
+        _in_children(study, path, seeds=chosen, jobs=jobs)
     else:
         for seed in chosen:
             study.run_seed(ground, seed)
@@ -41,9 +50,11 @@ def run(path: Path, *, data: Path | None, out: Path, seeds: Sequence[int] | None
     console.event("report", f"{written}: the report", path=str(written), study=study.name, seeds=list(chosen))
 
 
-def run_one(path: Path, *, data: Path | None, out: Path, seed: int, console: Console) -> None:
+def run_one(
+    path: Path, *, data: Path | None, out: Path, seed: int, console: Console, arms: Sequence[str] | None = None
+) -> None:
     """Hold the rounds of one seed, and leave the report to the parent."""
-    study = _study(path, data=data, out=out, console=console)
+    study = _study(path, data=data, out=out, console=console, arms=arms)
     study.run_seed(study.prepare(), seed)
 
 
@@ -70,8 +81,9 @@ def tell_noise(
             )
 
 
-def _study(path: Path, *, data: Path | None, out: Path, console: Console) -> Study:
-    return Study(path.stem, load_recipe(path), data, out, console, SystemClock(), machine())
+def _study(path: Path, *, data: Path | None, out: Path, console: Console, arms: Sequence[str] | None = None) -> Study:
+    only = None if arms is None else tuple(arms)
+    return Study(path.stem, load_recipe(path), data, out, console, SystemClock(), machine(), only)
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
@@ -103,7 +115,7 @@ def machine() -> str:
     return f"{platform.system()} {device}, python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
 
 
-def _in_children(path: Path, *, data: Path | None, out: Path, seeds: Sequence[int], jobs: int, as_json: bool) -> None:
+def _in_children(study: Study, path: Path, *, seeds: Sequence[int], jobs: int) -> None:
     """Give each seed a process; after a failure none is started, and whatever ends this one ends them.
 
     A pair of sockets joins each to this process. The kernel closes an end with its owner, however that ended: so the
@@ -118,7 +130,7 @@ def _in_children(path: Path, *, data: Path | None, out: Path, seeds: Sequence[in
                 seed = waiting.pop(0)
                 ours, theirs = socket.socketpair()
                 with theirs:
-                    words = [*_command(path, data=data, out=out, seed=seed, as_json=as_json), str(theirs.fileno())]
+                    words = [*_command(study, path, seed=seed), str(theirs.fileno())]
                     running[ours] = seed, subprocess.Popen(words, pass_fds=(theirs.fileno(),))
             for ended in wait(list(running)):
                 assert isinstance(ended, socket.socket)
@@ -138,8 +150,9 @@ def _in_children(path: Path, *, data: Path | None, out: Path, seeds: Sequence[in
         )
 
 
-def _command(path: Path, *, data: Path | None, out: Path, seed: int, as_json: bool) -> list[str]:
-    words = [str(path), "" if data is None else str(data), str(out), str(seed), "json" if as_json else "text"]
+def _command(study: Study, path: Path, *, seed: int) -> list[str]:
+    data, arms = "" if study.data is None else str(study.data), ",".join(study.only or ())
+    words = [str(path), data, str(study.out), str(seed), "json" if study.console.as_json else "text", arms]
     return [sys.executable, "-m", "trainer.experiment", *words]
 
 

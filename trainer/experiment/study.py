@@ -42,6 +42,16 @@ class Study:
     console: Console
     clock: Clock
     machine: str
+    #: The names of those that are held; all when absent.
+    only: tuple[str, ...] | None = None
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms that are held."""
+        known = [arm.name for arm in self.recipe.arms]
+        if strange := [name for name in self.only or () if name not in known]:
+            raise ConfigError(f'--arms: "{strange[0]}" is not an arm of {self.name}; known are {", ".join(known)}')
+        return tuple(arm for arm in self.recipe.arms if self.only is None or arm.name in self.only)
 
     @property
     def folder(self) -> Path:
@@ -50,6 +60,7 @@ class Study:
 
     def prepare(self) -> Ground:
         """Read the data set, and check that the folder holds results of nothing else."""
+        _ = self.arms
         with self.console.progress("read images") as step:
             data = open_data(self.recipe, self.data, work=self.out / "unpacked", step=step)
         with self.console.progress("decode images") as step:
@@ -102,11 +113,11 @@ class _Seed:
         recipe = self.study.recipe
         additions = recipe.schedule.additions()
         self._began = self.study.clock.monotonic()
-        self._total = len(recipe.arms) * len(additions) + int(recipe.ceiling)
+        self._total = len(self.study.arms) * len(additions) + int(recipe.ceiling)
         if recipe.ceiling:
             self._ceiling()
         failed: list[str] = []
-        for arm in recipe.arms:
+        for arm in self.study.arms:
             try:
                 self._arm(arm, additions)
             except WinnowError as error:
@@ -115,7 +126,7 @@ class _Seed:
                 failed.append(arm.name)
         if failed:
             raise StateError(
-                f"seed {self.seed}: {len(failed)} of {len(recipe.arms)} arms did not end, {', '.join(failed)}, see above; the others are held, run again to go on"
+                f"seed {self.seed}: {len(failed)} of {len(self.study.arms)} arms did not end, {', '.join(failed)}, see above; the others are held, run again to go on"
             )
 
     def _arm(self, arm: Arm, additions: tuple[int, ...]) -> None:

@@ -111,7 +111,7 @@ def test_a_report_stands_beside_the_rounds(unbroken: Path) -> None:
 @pytest.mark.slow
 def test_a_study_that_was_killed_goes_on_as_it_would_have(unbroken: Path, sets: Path, tmp_path: Path) -> None:
     recipe, out = write_recipe(tmp_path), tmp_path / "out"
-    command = [sys.executable, "-m", "trainer.experiment", str(recipe), str(sets), str(out), "0", "json"]
+    command = [sys.executable, "-m", "trainer.experiment", str(recipe), str(sets), str(out), "0", "json", ""]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
         assert child.stdout is not None
         # In the middle of an arm: the first round of "top" is on disk, the second has begun.
@@ -203,6 +203,26 @@ def test_a_schedule_beyond_the_set_is_refused(sets: Path, tmp_path: Path) -> Non
         hold(recipe, sets, tmp_path / "out")
 
     assert not list((tmp_path / "out").rglob("*.jsonl"))
+
+
+def test_some_arms_are_held_alone_as_they_would_be_beside_all(unbroken: Path, sets: Path, tmp_path: Path) -> None:
+    recipe, out = write_recipe(tmp_path), tmp_path / "out"
+
+    run(recipe, data=sets, out=out, seeds=None, jobs=1, console=Console(as_json=True), arms=["kdpp"])
+
+    alone = rounds_of(out / "boxes")
+    assert (len(alone["random"]), len(alone["top"])) == (0, 0)
+    assert untimed({"kdpp": alone["kdpp"]}) == untimed({"kdpp": rounds_of(unbroken)["kdpp"]})
+    assert '"unfinished": ["random", "top"]' in json.dumps(json.loads((out / "boxes" / "report.json").read_text()))
+
+
+def test_an_arm_that_the_recipe_does_not_have_is_refused(sets: Path, tmp_path: Path) -> None:
+    recipe, out = write_recipe(tmp_path), tmp_path / "out"
+
+    with pytest.raises(ConfigError, match='"kddp" is not an arm of boxes; known are random, top, kdpp'):
+        run(recipe, data=sets, out=out, seeds=None, jobs=1, console=Console(as_json=True), arms=["kddp"])
+
+    assert not out.exists()
 
 
 def test_an_arm_that_cannot_choose_ends_no_other(
