@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,8 +33,8 @@ def find_mosquitto(which: Callable[[str], str | None] = shutil.which) -> str:
     return found
 
 
-def broker_configuration(port: int) -> str:
-    """Write the configuration of a broker that only this machine can reach."""
+def broker_configuration(port: int, also: Sequence[str] = ()) -> str:
+    """Write the configuration of a broker that only this machine can reach; ``also`` are further lines of it."""
     return "\n".join(
         (
             f"listener {port} 127.0.0.1",
@@ -45,6 +45,7 @@ def broker_configuration(port: int) -> str:
             "log_dest stderr",
             "log_type error",
             "log_type warning",
+            *also,
             "",
         )
     )
@@ -61,9 +62,10 @@ def free_port() -> int:
 class PrivateBroker:
     """A mosquitto child; `port` is where it listens once it is started."""
 
-    def __init__(self, directory: Path, *, clock: Clock) -> None:
+    def __init__(self, directory: Path, *, clock: Clock, also: Sequence[str] = ()) -> None:
         self._directory = directory
         self._clock = clock
+        self._also = also
         self._child: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -115,7 +117,7 @@ class PrivateBroker:
     def _launch(self, binary: str, port: int) -> None:
         self.port = port
         configuration = self._directory / "mosquitto.conf"
-        configuration.write_text(broker_configuration(port), encoding="utf-8")
+        configuration.write_text(broker_configuration(port, self._also), encoding="utf-8")
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 [binary, "-c", str(configuration)],

@@ -26,11 +26,23 @@ def open_database(path: Path, *, schema: str) -> Opened:
         return Opened(_connect(path, schema))
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise StateError(f"{path}: in use by another agent; give each node a directory of its own") from None
+            raise StateError(
+                f"{path}: in use by another agent; end it first, or give each node a directory of its own"
+            ) from None
         raise StateError(f"{path}: {error}; the node cannot start without it") from None
     except sqlite3.DatabaseError:
         aside = _set_aside(path)
         return Opened(_connect(path, schema), aside)
+
+
+def set_aside_before(path: Path) -> list[Path]:
+    """List the unreadable files that were moved aside and that nobody took away since."""
+    return sorted(aside for aside in path.parent.glob(f"{path.name}.corrupt-*") if aside.name[-1].isdigit())
+
+
+def describe_aside(aside: Path) -> str:
+    """Say what a person should do about one of them."""
+    return f"{aside.name}: was not readable and is set aside in {aside.parent}; look at the disk, then remove it"
 
 
 def _connect(path: Path, schema: str) -> sqlite3.Connection:

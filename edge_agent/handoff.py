@@ -115,10 +115,16 @@ class Drained(Struct, frozen=True, tag=True):
     spooled: int
 
 
+class Troubled(Struct, frozen=True, tag=True):
+    """Courier to supervisor: why it ends; the next one tells the fleet."""
+
+    reason: str
+
+
 ToInspection = Swap | Stop
 ToCourier = Fetch | Report | Beat | Stop
 FromInspection = Swapped | SwapRefused | Counters | Finished
-FromCourier = RolloutSeen | Fetched | FetchFailed | Drained
+FromCourier = RolloutSeen | Fetched | FetchFailed | Drained | Troubled
 
 
 class Handed(Struct, frozen=True, array_like=True):

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from edge_agent.child import Child, Ended, Said, describe
 from edge_agent.counters import add_counters
+from edge_agent.database import describe_aside, set_aside_before
 from edge_agent.handoff import (
     Beat,
     Counters,
@@ -28,6 +29,7 @@ from edge_agent.handoff import (
     RolloutSeen,
     Swapped,
     SwapRefused,
+    Troubled,
 )
 from edge_agent.log import LOG
 from edge_agent.paths import NodePaths
@@ -52,6 +54,8 @@ _SETTLE_S: Final = 1.0
 #: Inspection may be silent for this many heartbeats, and at least this long.
 _SILENT_BEATS: Final = 6
 _SILENT_S: Final = 30.0
+#: No more of a trouble is told.
+_LONGEST_TROUBLE: Final = 300
 #: A finite run gives up when inspection cannot stay up.
 _MAX_STARTS: Final = 4
 
@@ -130,6 +134,8 @@ class Supervisor:
         self._dropped_before = 0
         self._counters: Counters | None = None
         self._left = 0
+        #: Why the last courier ended, for the next one to tell.
+        self._trouble: str | None = None
         self._finished = False
         self._gone_at: float | None = None
 
@@ -164,6 +170,8 @@ class Supervisor:
         except queue.Empty:
             return
         match event:
+            case Said(message=Troubled(reason)):
+                self._trouble = reason
             case Said(message=message):
                 self._hear(message)
             case Ended(child=name, status=status):
@@ -309,7 +317,11 @@ class Supervisor:
         return [*_python("edge_agent.inspection"), str(self._agent_toml), "--boot", boot, *until_done, *seen]
 
     def _courier_argv(self) -> list[str]:
-        return [*_python("edge_agent.courier"), str(self._agent_toml), "--boot", self._boot]
+        troubles = [*map(describe_aside, set_aside_before(self._paths.activation))]
+        if self._trouble is not None:
+            troubles.append(f"the courier was started again: {self._trouble}")
+        told = [f"--trouble={trouble[:_LONGEST_TROUBLE]}" for trouble in troubles]
+        return [*_python("edge_agent.courier"), str(self._agent_toml), "--boot", self._boot, *told]
 
 
 def _python(module: str) -> list[str]:

@@ -4,11 +4,11 @@ Events come out of a bounded queue; nothing here blocks the one who publishes. `
 this seam: the same protocol, in one process, without a broker.
 """
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from shared.errors import LinkError
 
@@ -22,9 +22,10 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The broker is away; the bus tries again by itself."""
+    """The broker is away; the bus tries again by itself. ``complains``: it went because of a packet of ours."""
 
     reason: str
+    complains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,17 @@ class Received:
     payload: bytes
 
 
-Event = Connected | Disconnected | Received
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The broker lets us not publish or hear something; the connection stays."""
+
+    reason: str
+
+
+Event = Connected | Disconnected | Received | Denied
+
+#: What waits for its owner at most: a flood must not fill the memory.
+MAX_INBOX_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +78,50 @@ class Bus(Protocol):
 
 
 class Inbox:
-    """A bounded queue of events. What does not fit is dropped and counted: the protocol sends it again."""
+    """A queue of events, bounded in number and bytes. What does not fit is dropped and counted: the protocol sends it again.
 
-    def __init__(self, size: int = 4096) -> None:
-        self._queue: queue.Queue[Event] = queue.Queue(size)
+    ``wake`` is set whenever something comes, for an owner that waits for more than the bus.
+    """
+
+    def __init__(
+        self, size: int = 4096, *, max_bytes: int = MAX_INBOX_BYTES, wake: threading.Event | None = None
+    ) -> None:
         self.dropped = 0
+        self._size = size
+        self._max_bytes = max_bytes
+        self._wake = wake
+        self._events: deque[Event] = deque()
+        self._bytes = 0
+        self._there = threading.Condition()
 
     def put(self, event: Event) -> None:
-        try:
-            self._queue.put_nowait(event)
-        except queue.Full:
+        size = _payload_bytes(event)
+        with self._there:
             if isinstance(event, Received):
+                if len(self._events) >= self._size or self._bytes + size > self._max_bytes:
+                    self.dropped += 1
+                    return
+            elif len(self._events) >= self._size:
+                # A change of connection must not be lost among messages: make room for it.
+                self._bytes -= _payload_bytes(self._events.popleft())
                 self.dropped += 1
-                return
-            # A change of connection must not be lost among messages: make room for it.
-            try:
-                self._queue.get_nowait()
-                self.dropped += 1
-            except queue.Empty:
-                pass
-            self.put(event)
+            self._events.append(event)
+            self._bytes += size
+            self._there.notify()
+        if self._wake is not None:
+            self._wake.set()
 
     def take(self, *, timeout_s: float, limit: int) -> list[Event]:
-        try:
-            events = [self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()]
-        except queue.Empty:
-            return []
-        while len(events) < limit:
-            try:
-                events.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
+        with self._there:
+            if timeout_s > 0:
+                self._there.wait_for(lambda: self._events, timeout_s)
+            events = [self._events.popleft() for _ in range(min(limit, len(self._events)))]
+            self._bytes -= sum(map(_payload_bytes, events))
         return events
+
+
+def _payload_bytes(event: Event) -> int:
+    return len(event.payload) if isinstance(event, Received) else 0
 
 
 def matches(pattern: str, topic: str) -> bool:
@@ -167,11 +190,16 @@ class MemoryBus:
     """One member of a ``MemoryBroker``."""
 
     def __init__(
-        self, broker: MemoryBroker, *, filters: tuple[str, ...] = (), max_packet_bytes: int | None = None
+        self,
+        broker: MemoryBroker,
+        *,
+        filters: tuple[str, ...] = (),
+        max_packet_bytes: int | None = None,
+        wake: threading.Event | None = None,
     ) -> None:
         self.broker = broker
         self.filters = filters
-        self.inbox = Inbox()
+        self.inbox = Inbox(wake=wake)
         self._max_packet_bytes = max_packet_bytes
 
     @property

@@ -26,8 +26,7 @@ Pillow.MAX_IMAGE_PIXELS = None
 def decode_image(data: bytes, *, what: str, channels: int, max_pixels: int = MAX_PIXELS) -> Image:
     """Read an image as ``(h, w, channels)``; grey and colour are converted into each other."""
     picture = _open(data, what=what, max_pixels=max_pixels)
-    if picture.mode in _DEEP:
-        raise InputError(f"{what}: samples of more than 8 bits (mode {picture.mode}); convert the image to 8 bits")
+    _check_depth(picture, what=what)
     array = _pixels(picture, "L" if channels == 1 else "RGB", what=what)
     return array[..., None] if channels == 1 else array
 
@@ -46,8 +45,32 @@ def decode_mask(data: bytes, *, what: str, max_pixels: int = MAX_PIXELS) -> Imag
 
 def image_size(data: bytes, *, what: str) -> tuple[int, int]:
     """Read height and width from the header alone."""
-    picture = _open(data, what=what, max_pixels=MAX_PIXELS)
-    return picture.height, picture.width
+    return UnreadImage(data, what=what).size
+
+
+class UnreadImage:
+    """An image of which only the header was read: what to look at before work is put into foreign bytes."""
+
+    def __init__(self, data: bytes, *, what: str) -> None:
+        self._what = what
+        self._picture = _open(data, what=what, max_pixels=MAX_PIXELS)
+        #: Height and width.
+        self.size = (self._picture.height, self._picture.width)
+        #: A progressive JPEG may ask for hundreds of passes over all of its pixels.
+        self.is_progressive = bool(self._picture.info.get("progressive"))
+
+    def prove(self) -> None:
+        """Read the image whole without keeping it: what passes here opens in ``decode_image`` too.
+
+        A JPEG is read at an eighth of its size. What can be broken in one are its markers and its Huffman codes, and
+        these are read in full at any size; the arithmetic behind them, most of the time it takes, cannot fail.
+        """
+        _check_depth(self._picture, what=self._what)
+        try:
+            self._picture.draft("L", (1, 1))
+            self._picture.load()
+        except Exception as error:  # noqa: BLE001  # broken bytes raise whatever Pillow's parsers stumble over
+            raise InputError(f"{self._what}: broken image: {error}") from None
 
 
 def encode_image(image: Image, *, form: Literal["jpeg", "png"] = "png", quality: int = 95) -> bytes:
@@ -73,6 +96,11 @@ def encode_mask(mask: Image, colours: list[str]) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _check_depth(picture: Pillow.Image, *, what: str) -> None:
+    if picture.mode in _DEEP:
+        raise InputError(f"{what}: samples of more than 8 bits (mode {picture.mode}); convert the image to 8 bits")
 
 
 def _pixels(picture: Pillow.Image, mode: str | None, *, what: str) -> Image:

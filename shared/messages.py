@@ -82,6 +82,10 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     sent_bytes: int = 0
     acked: int = 0
     inspecting: bool = False
+    #: How often the trainer said that it takes a candidate not just now.
+    deferred: int = 0
+    #: What the spool may hold: the configuration's number, or less where the disk has less.
+    spool_cap_bytes: int = 0
 
 
 class NodeState(Message, frozen=True, kw_only=True):
@@ -91,6 +95,8 @@ class NodeState(Message, frozen=True, kw_only=True):
     online: bool
     version: str = ""
     provider: str = ""
+    #: What a person should look at on the node, one line each.
+    troubles: tuple[str, ...] = ()
 
 
 class LineReport(Struct, frozen=True, kw_only=True):
@@ -115,17 +121,19 @@ class Reported(Message, frozen=True, kw_only=True):
 
 
 class Nack(Struct, frozen=True, kw_only=True):
-    """One refused candidate and the reason."""
+    """One candidate that was not stored and the reason."""
 
     id: str
     reason: str
 
 
 class Ack(Message, frozen=True, kw_only=True):
-    """Trainer to node: these are committed, those are refused."""
+    """Trainer to node: these are committed, those are refused for ever, and those are not taken just now."""
 
     acked: tuple[str, ...] = ()
     nacked: tuple[Nack, ...] = ()
+    #: They stay with the node, which sends them again later.
+    deferred: tuple[Nack, ...] = ()
 
 
 class Hint(Message, frozen=True, kw_only=True):

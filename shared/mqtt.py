@@ -1,11 +1,16 @@
 """MQTT 5: the one door to paho.
 
 Callbacks only enqueue; they never work and never raise, because paho's network thread would die of it in
-silence. Nothing is queued inside paho while the broker is away: whoever publishes keeps what it sends.
+silence. Every connection is a client of its own: what paho still holds of the one before, and would send first
+and for ever, goes with it, because whoever publishes keeps what it sends. Why there is no connection is said
+once, and again when the reason is another one.
 """
 
+import random
+import ssl
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -13,14 +18,19 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from shared.bus import Connected, Disconnected, Event, Inbox, Received, Will
+from shared.backoff import backoff_s
+from shared.bus import Connected, Denied, Disconnected, Event, Inbox, Received, Will
+from shared.clock import SystemClock
 from shared.config import BrokerTable, read_secret
-from shared.errors import LinkError
+from shared.errors import ConfigError, LinkError
 
-#: Reconnects wait from one second up to this, doubling.
-_MAX_BACKOFF_S = 60
-#: What a subscriber may be sent at most: above the 120 kB that a message may have, and an inbox full of them fits.
-_MAX_INCOMING_BYTES = 160_000
+#: Reconnects wait from the first up to the most, doubling.
+_FIRST_WAIT_S: Final = 1.0
+_MOST_WAIT_S: Final = 60.0
+#: What a subscriber may be sent at most: above the 120 kB that a message may have.
+_MAX_INCOMING_BYTES: Final = 160_000
+#: "Protocol error" is what mosquitto says for its message_size_limit, which it does not announce; then "Packet too large".
+_COMPLAINTS: Final = frozenset({0x82, 0x95})
 
 
 class MqttBus:
@@ -34,24 +44,24 @@ class MqttBus:
         filters: tuple[str, ...] = (),
         will: Will | None = None,
         base: Path = Path(),
+        wake: threading.Event | None = None,
     ) -> None:
         self._broker = broker
+        self._client_id = client_id
         self._filters = filters
-        self._inbox = Inbox()
+        self._will = will
+        self._inbox = Inbox(wake=wake)
+        self._password = read_secret(base / broker.password_file) if broker.password_file else None
+        self._tls = None if broker.ca_file is None else _trust(base / broker.ca_file)
         self._online = False
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
-        self._client.reconnect_delay_set(1, _MAX_BACKOFF_S)
-        self._client.max_inflight_messages_set(100)
-        if broker.username is not None:
-            password = read_secret(base / broker.password_file) if broker.password_file else None
-            self._client.username_pw_set(broker.username, password)
-        if broker.ca_file is not None:
-            self._client.tls_set(ca_certs=str(base / broker.ca_file))
-        if will is not None:
-            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
+        self._answered = False
+        #: What was said last, so that it is not said again at every try.
+        self._said: str | None = None
+        self._gone = threading.Event()
+        self._stopped = threading.Event()
+        self._tries = 0
+        self._client = self._new_client()
+        self._keeper = threading.Thread(target=self._keep, name="mqtt", daemon=True)
 
     @property
     def dropped(self) -> int:
@@ -59,16 +69,15 @@ class MqttBus:
         return self._inbox.dropped
 
     def start(self) -> None:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-        properties.MaximumPacketSize = _MAX_INCOMING_BYTES
-        self._client.connect_async(
-            self._broker.host, self._broker.port, keepalive=20, clean_start=True, properties=properties
-        )
-        self._client.loop_start()
+        self._keeper.start()
 
     def stop(self) -> None:
+        self._stopped.set()
+        # Everything published before is sent before the goodbye.
         self._client.disconnect()
-        self._client.loop_stop()
+        self._gone.set()
+        if self._keeper.ident is not None:
+            self._keeper.join()
 
     def events(self, *, timeout_s: float, limit: int = 256) -> list[Event]:
         return self._inbox.take(timeout_s=timeout_s, limit=limit)
@@ -83,13 +92,66 @@ class MqttBus:
                 f"broker {self._broker.host}:{self._broker.port}: {paho.error_string(answer.rc)}; the message stays with its sender"
             )
 
+    def _keep(self) -> None:
+        """Connect, and again whenever the connection is gone, until stopped."""
+        clock, rng = SystemClock(), random.Random()  # noqa: S311  # jitter is no secret
+        while not self._stopped.is_set():
+            self._gone.clear()
+            self._connect()
+            if self._stopped.is_set():
+                # stop() may have come between the check and the connection.
+                self._client.disconnect()
+            self._gone.wait()
+            self._client.loop_stop()
+            self._client = self._new_client()
+            self._tries += 1
+            clock.wait(self._stopped, backoff_s(self._tries, rng, first_s=_FIRST_WAIT_S, most_s=_MOST_WAIT_S))
+
+    def _connect(self) -> None:
+        self._answered = False
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+        properties.MaximumPacketSize = _MAX_INCOMING_BYTES
+        try:
+            self._client.connect(
+                self._broker.host, self._broker.port, keepalive=20, clean_start=True, properties=properties
+            )
+        except (OSError, ValueError) as error:
+            self._say_away(_reason(error))
+            self._gone.set()
+            return
+        self._client.loop_start()
+
+    def _new_client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages_set(100)
+        if self._broker.username is not None:
+            client.username_pw_set(self._broker.username, self._password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        return client
+
     def _on_connect(
         self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Properties | None
     ) -> None:
+        self._answered = True
         if reason.is_failure:
-            self._inbox.put(Disconnected(str(reason)))
+            self._say_away(f"refuses: {reason}")
             return
+        self._tries = 0
         self._online = True
+        self._said = None
         for pattern in self._filters:
             client.subscribe(pattern, qos=1)
         self._inbox.put(Connected(getattr(properties, "MaximumPacketSize", None)))
@@ -97,8 +159,67 @@ class MqttBus:
     def _on_disconnect(
         self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any
     ) -> None:
-        self._online = False
-        self._inbox.put(Disconnected(str(reason)))
+        was_online, self._online = self._online, False
+        if self._stopped.is_set():
+            pass
+        elif was_online:
+            self._say_away(str(reason), complains=reason.value in _COMPLAINTS)
+        elif not self._answered:
+            self._say_away("closed the connection before it answered; is it MQTT, and with TLS or without?")
+        self._gone.set()
+
+    def _on_subscribe(
+        self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        for reason in reasons:
+            self._mind_refusal("hear", reason)
+
+    def _on_publish(self, _client: paho.Client, _data: Any, _mid: int, reason: ReasonCode, _properties: Any) -> None:
+        self._mind_refusal("publish", reason)
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._inbox.put(Received(message.topic, bytes(message.payload)))
+
+    def _say_away(self, reason: str, *, complains: bool = False) -> None:
+        if reason != self._said:
+            self._said = reason
+            self._inbox.put(Disconnected(reason, complains=complains))
+
+    def _mind_refusal(self, what: str, reason: ReasonCode) -> None:
+        if reason.is_failure and (text := f"may not {what} ({reason})") != self._said:
+            self._said = text
+            self._inbox.put(Denied(text))
+
+
+class _Socket(ssl.SSLSocket):
+    """A socket that is closed when the other side is not whom we trust; paho leaves it open."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT002  # the standard library's signature
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
+def _trust(ca_file: Path) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        raise ConfigError(
+            f"broker.ca_file: {ca_file}: {_reason(error)}; it must hold the certificate that signed the broker's"
+        ) from None
+    context.sslsocket_class = _Socket
+    return context
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not accepted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"no TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        case OSError():
+            return error.strerror or str(error)
+        case _:
+            return str(error)

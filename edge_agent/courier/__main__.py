@@ -7,8 +7,10 @@ import random
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from edge_agent.courier.downloads import Downloads
 from edge_agent.courier.heartbeat import will
@@ -16,16 +18,21 @@ from edge_agent.courier.intake import Intake
 from edge_agent.courier.process import Courier
 from edge_agent.courier.spool import Spool
 from edge_agent.courier.uplink import Uplink
-from edge_agent.handoff import FromCourier, ToCourier, read_lines, write_line
+from edge_agent.database import describe_aside, set_aside_before
+from edge_agent.handoff import FromCourier, ToCourier, Troubled, read_lines, write_line
 from edge_agent.log import LOG, set_up_log
 from edge_agent.paths import NodePaths
 from shared import codec, topics
 from shared.bus import Will
 from shared.clock import SystemClock
-from shared.config import load_agent
-from shared.errors import WinnowError, WireError
+from shared.config import SpoolTable, load_agent
+from shared.errors import LinkError, StateError, WinnowError, WireError
 from shared.fetcher import build_fetcher
+from shared.messages import NodeState
 from shared.mqtt import MqttBus
+
+#: A broker that is to hear of a broken disk has this long to answer.
+_PATIENCE_S: Final = 5.0
 
 
 def main() -> int:
@@ -33,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="edge_agent.courier")
     parser.add_argument("agent_toml", type=Path)
     parser.add_argument("--boot", required=True)
+    parser.add_argument("--trouble", action="append", default=[])
     options = parser.parse_args()
     # The supervisor ends its children in order; what a terminal or systemd sends to all of them must not end them first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -43,13 +51,15 @@ def main() -> int:
     source = os.fdopen(os.dup(0), "rb")
     set_up_log(node=options.agent_toml.stem, part="courier")
     try:
-        return run(options.agent_toml, boot=options.boot, source=source, sink=sink)
+        return run(options.agent_toml, boot=options.boot, troubles=options.trouble, source=source, sink=sink)
     except WinnowError as error:
         LOG.error("%s", error)
+        with suppress(BrokenPipeError):
+            write_line(sink, Troubled(str(error)))
         return 1
 
 
-def run(agent_toml: Path, *, boot: str, source: BinaryIO, sink: BinaryIO) -> int:
+def run(agent_toml: Path, *, boot: str, troubles: Sequence[str], source: BinaryIO, sink: BinaryIO) -> int:
     """Carry candidates, reports and releases until the supervisor says stop or is gone."""
     agent, lines = load_agent(agent_toml)
     set_up_log(node=agent.node, part="courier")
@@ -57,16 +67,26 @@ def run(agent_toml: Path, *, boot: str, source: BinaryIO, sink: BinaryIO) -> int
     clock, rng = SystemClock(), random.Random()  # noqa: S311  # jitter is no secret
     fetcher = build_fetcher(agent.releases_url)
     topic = topics.state(agent.site, agent.node)
+    wake = threading.Event()
     bus = MqttBus(
         agent.broker,
         client_id=f"winnow-{agent.site}-{agent.node}",
         filters=(topics.ack(agent.site, agent.node), topics.all_workers(agent.site), topics.hint(agent.site)),
         will=Will(topic, codec.encode(will(boot))),
         base=agent_toml.resolve().parent,
+        wake=wake,
     )
-    spool = Spool.open(paths.spool, cap_bytes=agent.spool.cap_bytes)
+    try:
+        spool = Spool.open(paths.spool, cap_bytes=agent.spool.cap_bytes)
+    except StateError as error:
+        # A node whose disk is broken cannot carry candidates, but it can say so.
+        bus.start()
+        bus.events(timeout_s=_PATIENCE_S)
+        _leave_word(bus, topic, will(boot, troubles=(str(error),)))
+        raise
     if spool.set_aside is not None:
         LOG.error("spool: not readable, set aside as %s; a new one is begun", spool.set_aside)
+    _say_cap(spool, agent.spool)
     words: queue.Queue[FromCourier] = queue.Queue()
     downloads = Downloads(
         fetcher,
@@ -83,11 +103,13 @@ def run(agent_toml: Path, *, boot: str, source: BinaryIO, sink: BinaryIO) -> int
         boot=boot,
         bus=bus,
         spool=spool,
-        intake=Intake(paths.handoff_socket),
+        intake=Intake(paths.handoff_socket, wake=wake),
         uplink=Uplink(spool, bus, site=agent.site, node=agent.node, window=agent.spool.window, rng=rng),
         downloads=downloads,
         clock=clock,
+        wake=wake,
         said=lambda message: write_line(sink, message),
+        troubles=(*troubles, *map(describe_aside, set_aside_before(paths.spool))),
     )
     commands: queue.Queue[ToCourier | None] = queue.Queue()
     threading.Thread(target=_listen, args=(source, commands), name="commands", daemon=True).start()
@@ -98,8 +120,26 @@ def run(agent_toml: Path, *, boot: str, source: BinaryIO, sink: BinaryIO) -> int
             pass
     except BrokenPipeError:
         LOG.warning("supervisor: gone; the process ends")
+    except StateError as error:
+        _leave_word(bus, topic, will(boot, troubles=(str(error),)))
+        raise
     courier.finish()
     return 0
+
+
+def _say_cap(spool: Spool, wanted: SpoolTable) -> None:
+    held, asked = spool.cap_bytes / 1e6, wanted.cap_bytes / 1e6
+    if spool.cap_bytes < wanted.cap_bytes:
+        LOG.warning("spool: up to %.0f MB, the disk has no more; spool.cap_bytes asks for %.0f MB", held, asked)
+    else:
+        LOG.info("spool: up to %.0f MB", held)
+
+
+def _leave_word(bus: MqttBus, topic: str, state: NodeState) -> None:
+    """Say why the node is gone, where the last will could not."""
+    with suppress(LinkError):
+        bus.publish(topic, codec.encode(state), retain=True)
+    bus.stop()
 
 
 def _fetch(downloads: Downloads, commands: "queue.Queue[ToCourier | None]") -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge_agent.courier.backoff import backoff_s
 from edge_agent.handoff import Fetch, Fetched, FetchFailed, RolloutSeen
 from edge_agent.log import LOG
+from shared.backoff import backoff_s
 from shared.clock import Clock
 from shared.errors import InputError, LinkError, ReleaseError
 from shared.fetcher import Fetcher

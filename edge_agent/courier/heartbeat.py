@@ -16,17 +16,19 @@ def version() -> str:
         return ""
 
 
-def birth(boot: str, *, provider: str) -> NodeState:
-    """Say that this start of the node is online."""
-    return NodeState(boot=boot, online=True, version=version(), provider=provider)
+def birth(boot: str, *, provider: str, troubles: tuple[str, ...] = ()) -> NodeState:
+    """Say that this start of the node is online, and what a person should look at."""
+    return NodeState(boot=boot, online=True, version=version(), provider=provider, troubles=troubles)
 
 
-def will(boot: str) -> NodeState:
+def will(boot: str, *, troubles: tuple[str, ...] = ()) -> NodeState:
     """Say that this start of the node is gone; a later start has another boot and is not meant."""
-    return NodeState(boot=boot, online=False, version=version())
+    return NodeState(boot=boot, online=False, version=version(), troubles=troubles)
 
 
-def heartbeat(*, boot: str, wall: float, beat: Beat | None, spool: SpoolCounts, uplink: Uplink) -> Heartbeat:
+def heartbeat(
+    *, boot: str, wall: float, beat: Beat | None, spool: SpoolCounts, cap_bytes: int, uplink: Uplink
+) -> Heartbeat:
     """Put the counters of both processes together."""
     return Heartbeat(
         boot=boot,
@@ -41,4 +43,6 @@ def heartbeat(*, boot: str, wall: float, beat: Beat | None, spool: SpoolCounts, 
         sent=uplink.sent,
         sent_bytes=uplink.sent_bytes,
         acked=uplink.acked,
+        deferred=uplink.deferred,
+        spool_cap_bytes=cap_bytes,
     )

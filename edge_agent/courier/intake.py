@@ -22,7 +22,8 @@ _QUEUE: Final = 64
 class Intake:
     """Candidates that came over the socket and are not yet in the spool."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wake: threading.Event) -> None:
+        self._wake = wake
         self._server = listen(path)
         self._queue: queue.Queue[Handed] = queue.Queue(_QUEUE)
         self._lock = threading.Lock()
@@ -38,11 +39,10 @@ class Intake:
             connections = len(self._connections)
         return connections + self._queue.unfinished_tasks
 
-    def take(self, *, limit: int, timeout_s: float) -> list[Handed]:
-        """Wait for the first candidate up to ``timeout_s`` and return what is there; ``stored`` follows."""
+    def take(self, *, limit: int) -> list[Handed]:
+        """Return what is there, without waiting; ``stored`` follows."""
         handed: list[Handed] = []
         try:
-            handed.append(self._queue.get(timeout=timeout_s))
             while len(handed) < limit:
                 handed.append(self._queue.get_nowait())
         except queue.Empty:
@@ -79,8 +79,10 @@ class Intake:
             with connection, connection.makefile("rb") as stream:
                 while (handed := read_handed(cast(BinaryIO, stream))) is not None:
                     self._queue.put(handed)
+                    self._wake.set()
         except (OSError, WireError) as error:
             LOG.warning("%s", error)
         finally:
             with self._lock:
                 self._connections.discard(connection)
+            self._wake.set()

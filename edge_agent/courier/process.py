@@ -4,6 +4,7 @@ Beside it a thread reads the supervisor, one the hand-off socket, one fetches; t
 """
 
 import queue
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -16,15 +17,15 @@ from edge_agent.courier.uplink import Uplink
 from edge_agent.handoff import Beat, Drained, Fetch, FromCourier, Handed, Report, Stop, ToCourier
 from edge_agent.log import LOG
 from shared import codec, topics
-from shared.bus import Bus, Connected, Disconnected, Event, Received
+from shared.bus import Bus, Connected, Denied, Disconnected, Event, Received
 from shared.clock import Clock
 from shared.config import AgentConfig
 from shared.errors import LinkError, WireError
 from shared.messages import Candidate, Message, Reported
 
 #: How many candidates one transaction takes.
-_GROUP: Final = 32
-#: How long a turn waits for the first of them.
+GROUP: Final = 32
+#: How long a turn waits for something to come up.
 _TURN_S: Final = 0.05
 #: A broker that is started together with the node may take this long.
 _PATIENCE_S: Final = 2.0
@@ -46,7 +47,9 @@ class Courier:
         uplink: Uplink,
         downloads: Downloads,
         clock: Clock,
+        wake: threading.Event,
         said: Callable[[FromCourier], None],
+        troubles: tuple[str, ...] = (),
     ) -> None:
         self._agent = agent
         self._boot = boot
@@ -56,11 +59,15 @@ class Courier:
         self._uplink = uplink
         self._downloads = downloads
         self._clock = clock
+        self._wake = wake
         self._said = said
+        self._troubles = troubles
         self._beat: Beat | None = None
         self._reported: Reported | None = None
         self._beat_due = 0.0
         self._drained: int | None = None
+        #: Why there is no connection.
+        self._away = "no answer"
         #: When to say that the broker has not been there yet; None once that is said or no longer true.
         self._patience_until: float | None = clock.monotonic() + _PATIENCE_S
 
@@ -71,7 +78,13 @@ class Courier:
             commands: What the supervisor said; None when it is gone.
             words: What the downloads want the supervisor to hear.
         """
-        self._take_in(self._intake.take(limit=_GROUP, timeout_s=_TURN_S))
+        self._clock.wait(self._wake, _TURN_S)
+        # Cleared before looking: what comes in between is seen in the next turn.
+        self._wake.clear()
+        handed = self._intake.take(limit=GROUP)
+        if len(handed) == GROUP:
+            self._wake.set()
+        self._take_in(handed)
         events = self._bus.events(timeout_s=0.0)
         now, wall = self._clock.monotonic(), self._clock.now()
         self._uplink.handle(events, wall=wall, now=now)
@@ -90,7 +103,9 @@ class Courier:
         quiet = 0
         # A connection made just now shows a moment later.
         while quiet < 2 and self._clock.monotonic() < until:
-            self._take_in(self._intake.take(limit=_GROUP, timeout_s=_TURN_S))
+            self._clock.wait(self._wake, _TURN_S)
+            self._wake.clear()
+            self._take_in(self._intake.take(limit=GROUP))
             quiet = 0 if self._intake.pending else quiet + 1
         self._intake.close()
         self._downloads.stop()
@@ -128,7 +143,12 @@ class Courier:
                 self._say_birth()
                 self._say_reported()
             case Disconnected(reason):
-                LOG.warning("broker: away (%s); candidates are spooled", reason)
+                self._away = reason
+                # A broker that is started together with the node is not complained of at once.
+                if self._patience_until is None:
+                    LOG.warning("broker: away (%s); candidates are spooled", reason)
+            case Denied(reason):
+                LOG.error("broker: the node %s; give it the right in the broker's access rules", reason)
             case Received(topic) if topic == topics.hint(self._agent.site):
                 self._downloads.hint()
             case _:
@@ -153,21 +173,30 @@ class Courier:
     def _tell(self, now: float, wall: float) -> None:
         if self._patience_until is not None and now >= self._patience_until:
             broker = self._agent.broker
-            LOG.warning("broker %s:%d: not there yet; candidates are spooled", broker.host, broker.port)
+            where = f"{broker.host}:{broker.port}"
+            LOG.warning("broker %s: not there yet (%s); candidates are spooled", where, self._away)
             self._patience_until = None
         counts = self._spool.counts()
         left = counts.items + self._intake.pending
         due = now >= self._beat_due
         if due:
             self._beat_due = now + self._agent.heartbeat_s
-            beat = heartbeat(boot=self._boot, wall=wall, beat=self._beat, spool=counts, uplink=self._uplink)
+            self._spool.measure()
+            beat = heartbeat(
+                boot=self._boot,
+                wall=wall,
+                beat=self._beat,
+                spool=counts,
+                cap_bytes=self._spool.cap_bytes,
+                uplink=self._uplink,
+            )
             self._publish(topics.heartbeat(self._agent.site, self._agent.node), beat)
         if due or (left == 0) != (self._drained == 0):
             self._drained = left
             self._said(Drained(left))
 
     def _say_birth(self) -> None:
-        state = birth(self._boot, provider=self._beat.provider if self._beat else "")
+        state = birth(self._boot, provider=self._beat.provider if self._beat else "", troubles=self._troubles)
         self._publish(topics.state(self._agent.site, self._agent.node), state, retain=True)
 
     def _say_reported(self) -> None:

@@ -1,27 +1,28 @@
 """The spool: candidates that the trainer has not acknowledged, on disk.
 
 A candidate is accepted when its transaction has returned, many in one transaction; it leaves when the trainer
-says that it is committed. Above the byte cap the least valuable go first, the oldest among equals; that is
-counted. What the trainer will never take is buried with the reason, so that it holds up nothing.
+says that it is committed. Above the byte cap, or above what the disk has, the least valuable go first, the oldest
+among equals; that is counted. What the trainer will never take is buried with the reason, so that it holds up
+nothing.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 from edge_agent.courier.ballast import Ballast
+from edge_agent.courier.room import Disk, look_at
+from edge_agent.courier.spool_file import FullDiskError, SpoolFile
 from edge_agent.database import Opened, open_database
 from shared.errors import StateError
 
-T = TypeVar("T")
-
-#: How many buried candidates are kept to look at; older ones are only counted.
+#: How many buried candidates are kept to look at, and how many bytes of them; older ones are only counted.
 KEPT_DEAD: Final = 100
-#: What SQLite allows.
-_ALL_PAGES: Final = 1073741823
+KEPT_DEAD_BYTES: Final = 16 << 20
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS candidate (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -32,6 +33,7 @@ CREATE TABLE IF NOT EXISTS candidate (
     payload BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS candidate_value ON candidate (value, seq);
+CREATE INDEX IF NOT EXISTS candidate_line ON candidate (line, seq);
 CREATE TABLE IF NOT EXISTS dead (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -42,6 +44,16 @@ CREATE TABLE IF NOT EXISTS dead (
 );
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+_TOO_MANY_DEAD: Final = """
+DELETE FROM dead WHERE seq IN (
+    SELECT seq FROM (
+        SELECT seq, row_number() OVER newest AS number, sum(length(payload)) OVER newest AS total
+        FROM dead WINDOW newest AS (ORDER BY seq DESC)
+    ) WHERE number > ? OR total > ?
+)
+"""
+#: What later versions added, one step each; ``user_version`` says how many a file has.
+_STEPS: Final = ("ALTER TABLE dead ADD COLUMN value REAL NOT NULL DEFAULT 0.0",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,17 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Dead:
+    """A candidate that was buried: why, and when by the wall clock."""
+
+    id: str
+    line: str
+    reason: str
+    at: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolCounts:
     """How full the spool is, and what it lost since it was made."""
 
@@ -86,81 +109,114 @@ class SpoolCounts:
 class Spool:
     """The courier's own database."""
 
-    def __init__(self, opened: Opened, *, cap_bytes: int, ballast: Ballast) -> None:
+    def __init__(
+        self, opened: Opened, *, cap_bytes: int, ballast: Ballast, disk: Callable[[], Disk] | None = None
+    ) -> None:
         self._connection = opened.connection
-        self._cap_bytes = cap_bytes
-        self._ballast = ballast
+        self._file = SpoolFile(opened.connection, ballast=ballast, disk=disk)
+        self._wanted_bytes = cap_bytes
         #: Where an unreadable spool was moved.
         self.set_aside = opened.set_aside
-        row = self._connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM candidate").fetchone()
-        self._items, self._bytes = int(row[0]), int(row[1])
-        #: While the disk is full the file may not grow.
-        self._is_capped = False
+        self._upgrade()
+        rows = self._file.rows("SELECT line, count(*), sum(bytes) FROM candidate GROUP BY line")
+        self._lines = Counter({str(row[0]): int(row[1]) for row in rows})
+        self._bytes = sum(int(row[2]) for row in rows)
         #: Evicted while not even the count could be written.
         self._lost = 0
+        self._file.measure()
 
     @classmethod
-    def open(cls, path: Path, *, cap_bytes: int, ballast_bytes: int = 8 << 20) -> Self:
+    def open(
+        cls, path: Path, *, cap_bytes: int, ballast_bytes: int = 8 << 20, disk: Callable[[Path], Disk] = look_at
+    ) -> Self:
         """Open or make the spool beside its ballast."""
         ballast = Ballast(path.with_name("ballast"), size_bytes=ballast_bytes)
         try:
             opened = open_database(path, schema=_SCHEMA)
         finally:
             ballast.load()
-        return cls(opened, cap_bytes=cap_bytes, ballast=ballast)
+        return cls(opened, cap_bytes=cap_bytes, ballast=ballast, disk=lambda: disk(path))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines that have candidates here."""
+        return tuple(self._lines)
+
+    @property
+    def cap_bytes(self) -> int:
+        """What the spool may hold: the number that was asked for, or less where the disk has less."""
+        room = self._file.room_bytes
+        return self._wanted_bytes if room is None else min(self._wanted_bytes, room)
+
+    def measure(self) -> None:
+        """Look how much room the disk has: what others write makes the spool smaller, what they delete larger."""
+        self._file.measure()
 
     def accept(self, items: Sequence[Item]) -> Accepted:
         """Take candidates; they are on disk when this returns, or counted as evicted.
 
         A full disk never raises: the least valuable make room, and what then finds none is counted as well.
         """
-        if self._is_capped:
-            self._recover()
+        self._file.recover_if_capped()
         try:
             return self._insert(items)
-        except _FullDiskError:
-            self._make_room()
+        except FullDiskError:
+            self._file.make_room()
         try:
             # Room for the candidates and for the journal of their way in.
             evicted = self._evict_to(self._bytes - 2 * sum(len(item.payload) for item in items))
-            self._write_back()
+            self._file.write_back()
             accepted = self._insert(items)
             return replace(accepted, evicted=accepted.evicted + evicted)
-        except _FullDiskError:
+        except FullDiskError:
             self._lost += len(items)
             return Accepted(new=0, again=0, evicted=len(items))
 
-    def ids_after(self, seq: int, *, limit: int) -> list[tuple[int, str]]:
-        """List the oldest candidates that come after a place in the spool: place and id."""
-        rows = self._connection.execute(
-            "SELECT seq, id FROM candidate WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+    def ids_after(self, line: str, seq: int, *, limit: int) -> list[tuple[int, str]]:
+        """List a line's oldest candidates that come after a place in the spool: place and id."""
+        rows = self._file.rows(
+            "SELECT seq, id FROM candidate WHERE line = ? AND seq > ? ORDER BY seq LIMIT ?", line, seq, limit
         )
         return [(int(row[0]), str(row[1])) for row in rows]
 
     def read(self, candidate: str) -> Spooled | None:
         """Read one candidate, None when it is no longer here."""
-        row = self._connection.execute("SELECT line, payload FROM candidate WHERE id = ?", (candidate,)).fetchone()
-        return None if row is None else Spooled(id=candidate, line=row[0], payload=row[1])
+        rows = self._file.rows("SELECT line, payload FROM candidate WHERE id = ?", candidate)
+        return Spooled(id=candidate, line=rows[0][0], payload=rows[0][1]) if rows else None
 
     def confirm(self, ids: Sequence[str]) -> int | None:
         """Let candidates go that the trainer has committed, and say how many were here; None when the disk kept all."""
-        removed = self._with_ballast(lambda: self._remove(ids))
-        self._recover()
+        removed = self._file.with_ballast(lambda: self._remove(ids))
+        if removed is not None:
+            self._file.recover()
         return removed
 
     def bury(self, candidate: str, *, reason: str, now: float) -> bool | None:
         """Move a candidate to the dead table, and say whether it was here; None when the disk kept it."""
-        return self._with_ballast(lambda: self._bury(candidate, reason, now))
+        return self._file.with_ballast(lambda: self._bury(candidate, reason, now))
+
+    def dead(self) -> list[Dead]:
+        """List the buried candidates that are kept, the newest first."""
+        rows = self._file.rows("SELECT id, line, reason, at, length(payload) FROM dead ORDER BY seq DESC")
+        return [Dead(*row) for row in rows]
+
+    def revive(self) -> Accepted:
+        """Put the buried candidates that are kept back among those to send; what is above the cap is evicted."""
+        rows = self._file.rows("SELECT id, line, value, payload FROM dead ORDER BY seq")
+        accepted = self.accept([Item(*row) for row in rows])
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM dead")
+        return accepted
 
     def counts(self) -> SpoolCounts:
         """Say how full the spool is."""
-        counters = dict(self._connection.execute("SELECT name, value FROM counter"))
+        counters = dict(self._file.rows("SELECT name, value FROM counter"))
         evicted, dead = counters.get("evicted", 0) + self._lost, counters.get("dead", 0)
-        return SpoolCounts(items=self._items, bytes=self._bytes, evicted=evicted, dead=dead)
+        return SpoolCounts(items=self._lines.total(), bytes=self._bytes, evicted=evicted, dead=dead)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        self._file.close()
 
     def _insert(self, items: Sequence[Item]) -> Accepted:
         new = 0
@@ -172,9 +228,9 @@ class Spool:
                 )
                 if done.rowcount:
                     new += 1
-                    self._items += 1
+                    self._lines[item.line] += 1
                     self._bytes += len(item.payload)
-            evicted = self._evict(self._cap_bytes)
+            evicted = self._evict(self._wanted_bytes)
         return Accepted(new=new, again=len(items) - new, evicted=evicted)
 
     def _evict_to(self, cap_bytes: int) -> int:
@@ -183,12 +239,11 @@ class Spool:
 
     def _evict(self, cap_bytes: int) -> int:
         evicted = 0
-        while self._bytes > cap_bytes and self._items:
-            (size,) = self._connection.execute(
-                "DELETE FROM candidate WHERE seq = (SELECT seq FROM candidate ORDER BY value, seq LIMIT 1) RETURNING bytes"
+        while self._lines and (self._bytes > cap_bytes or self._file.is_above_room):
+            line, size = self._connection.execute(
+                "DELETE FROM candidate WHERE seq = (SELECT seq FROM candidate ORDER BY value, seq LIMIT 1) RETURNING line, bytes"
             ).fetchone()
-            self._items -= 1
-            self._bytes -= size
+            self._forget(line, size)
             evicted += 1
         self._count("evicted", evicted)
         return evicted
@@ -197,32 +252,36 @@ class Spool:
         removed = 0
         with self._transaction() as connection:
             for candidate in ids:
-                row = connection.execute("DELETE FROM candidate WHERE id = ? RETURNING bytes", (candidate,)).fetchone()
+                row = connection.execute(
+                    "DELETE FROM candidate WHERE id = ? RETURNING line, bytes", (candidate,)
+                ).fetchone()
                 if row is not None:
                     removed += 1
-                    self._items -= 1
-                    self._bytes -= row[0]
+                    self._forget(*row)
         return removed
 
     def _bury(self, candidate: str, reason: str, now: float) -> bool:
         with self._transaction() as connection:
             row = connection.execute(
-                "DELETE FROM candidate WHERE id = ? RETURNING line, bytes, payload", (candidate,)
+                "DELETE FROM candidate WHERE id = ? RETURNING line, bytes, value, payload", (candidate,)
             ).fetchone()
             if row is None:
                 return False
-            line, size, payload = row
-            self._items -= 1
-            self._bytes -= size
+            line, size, value, payload = row
+            self._forget(line, size)
             connection.execute(
-                "INSERT OR REPLACE INTO dead (id, line, reason, at, payload) VALUES (?, ?, ?, ?, ?)",
-                (candidate, line, reason, now, payload),
+                "INSERT OR REPLACE INTO dead (id, line, reason, at, value, payload) VALUES (?, ?, ?, ?, ?, ?)",
+                (candidate, line, reason, now, value, payload),
             )
-            connection.execute(
-                "DELETE FROM dead WHERE seq <= (SELECT seq FROM dead ORDER BY seq DESC LIMIT 1 OFFSET ?)", (KEPT_DEAD,)
-            )
+            connection.execute(_TOO_MANY_DEAD, (KEPT_DEAD, KEPT_DEAD_BYTES))
             self._count("dead", 1)
         return True
+
+    def _forget(self, line: str, size: int) -> None:
+        self._bytes -= size
+        self._lines[line] -= 1
+        if not self._lines[line]:
+            del self._lines[line]
 
     def _count(self, name: str, by: int) -> None:
         if by:
@@ -231,57 +290,24 @@ class Spool:
                 (name, by),
             )
 
-    def _with_ballast(self, action: Callable[[], T]) -> T | None:
-        """Do something that only removes; None when even that finds no room and nothing was removed.
-
-        The trainer's word comes again only when the candidate is sent again.
-        """
-        try:
-            return action()
-        except _FullDiskError:
-            self._make_room()
-        try:
-            return action()
-        except _FullDiskError:
-            return None
-
-    def _make_room(self) -> None:
-        """Give up the ballast for the journal alone: the file must not grow into it, or nothing could be deleted."""
-        self._ballast.drop()
-        self._write_back()
-        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
-        self._connection.execute(f"PRAGMA max_page_count = {pages}")
-        self._is_capped = True
-
-    def _recover(self) -> None:
-        """Let the file grow again and take the ballast back once the disk has plenty of room."""
-        held = self._ballast.load()
-        if self._is_capped and held:
-            self._connection.execute(f"PRAGMA max_page_count = {_ALL_PAGES}")
-            self._is_capped = False
-
-    def _write_back(self) -> None:
-        """Move the journal into the file and give its space back; what finds no room stays in the journal."""
-        with suppress(sqlite3.OperationalError):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        before = self._items, self._bytes
+        before = self._lines.copy(), self._bytes
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except BaseException as error:
-            self._items, self._bytes = before
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise _FullDiskError from error
-            if isinstance(error, sqlite3.Error):
-                raise StateError(f"spool: {error}; the courier ends and is started again") from None
+            with self._file.transaction() as connection:
+                yield connection
+        except BaseException:
+            self._lines, self._bytes = before
             raise
 
-
-class _FullDiskError(Exception):
-    """The disk has no room for a transaction."""
+    def _upgrade(self) -> None:
+        ((version,),) = self._file.rows("PRAGMA user_version")
+        for number, step in enumerate(_STEPS[version:], start=version + 1):
+            try:
+                with self._file.transaction() as connection:
+                    connection.execute(step)
+                    connection.execute(f"PRAGMA user_version = {number}")
+            except FullDiskError:
+                raise StateError(
+                    "spool: the disk is full and the file is of an older version; free some space"
+                ) from None

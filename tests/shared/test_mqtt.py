@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.bus import Connected, Disconnected, Event, Received, Will
+from shared.bus import Connected, Denied, Disconnected, Event, Received, Will
 from shared.config import BrokerTable
 from shared.errors import ConfigError, LinkError
 from shared.mqtt import MqttBus
@@ -151,14 +151,58 @@ def test_a_broker_that_is_not_there_yet_is_found_when_it_comes(mosquitto: Any) -
     try:
         with pytest.raises(LinkError, match="away"):
             bus.publish("a", b"1")
-        assert bus.events(timeout_s=0) == []
+        assert until(bus, lambda event: isinstance(event, Disconnected)) == [Disconnected("Connection refused")]
 
         mosquitto.start()
 
-        until(bus, is_connected)
+        assert all(isinstance(event, Connected) for event in until(bus, is_connected))
         bus.publish("a", b"1")
     finally:
         bus.stop()
+
+
+def test_what_was_on_its_way_when_the_broker_went_is_not_sent_again_by_the_client(mosquitto: Any) -> None:
+    """Whoever publishes keeps what it sends: a client that sends again by itself would send poison for ever."""
+    mosquitto.access = ("allow_anonymous true", "message_size_limit 1000")
+    mosquitto.stop()
+    mosquitto.start()
+    with connected(mosquitto.port, "node", "a/+") as node:
+        node.publish("a/poison", bytes(5000))
+        (gone,) = until(node, lambda event: isinstance(event, Disconnected))
+        assert gone == Disconnected("Protocol error", complains=True)
+
+        until(node, is_connected)
+        node.publish("a/good", b"good")
+
+        assert until(node, lambda event: isinstance(event, Received)) == [Received("a/good", b"good")]
+
+
+def test_the_brokers_packet_size_is_told_with_the_connection(mosquitto: Any) -> None:
+    mosquitto.access = ("allow_anonymous true", "max_packet_size 2000")
+    mosquitto.stop()
+    mosquitto.start()
+    bus = MqttBus(BrokerTable(port=mosquitto.port), client_id="node")
+    bus.start()
+
+    assert until(bus, is_connected) == [Connected(max_packet_bytes=2000)]
+    bus.stop()
+
+
+def test_what_the_brokers_rules_forbid_is_told_once(mosquitto: Any, tmp_path: Path) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic readwrite open/#\n", encoding="utf-8")
+    rules.chmod(0o600)
+    mosquitto.access = ("allow_anonymous true", f"acl_file {rules}")
+    mosquitto.stop()
+    mosquitto.start()
+    with connected(mosquitto.port, "node", "open/+") as node:
+        for _ in range(3):
+            node.publish("closed/x", b"1")
+        node.publish("open/x", b"2")
+
+        events = until(node, lambda event: isinstance(event, Received))
+
+        assert events == [Denied("may not publish (Not authorized)"), Received("open/x", b"2")]
 
 
 def test_a_password_file_others_can_read_is_refused_before_connecting(tmp_path: Path) -> None:

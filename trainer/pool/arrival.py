@@ -31,6 +31,9 @@ _MAX_GRID: Final = 1_000_000
 #: float16 keeps a unit vector's length to a few thousandths.
 _LENGTH_SLACK: Final = 0.02
 _MAGIC: Final = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n"}
+#: Where a pass over a JPEG's pixels begins. Baseline JPEG has one, or one for each channel; a thumbnail adds its own.
+_SCAN: Final = b"\xff\xda"
+_MAX_SCANS: Final = 8
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ID: Final = re.compile(rb"[a-z0-9][a-z0-9_-]{0,39}-[0-9a-f]{8}-[0-9]{1,12}-[0-9a-f]{16}")
 #: The id stands in front of every candidate; it is looked for no further.
@@ -157,12 +160,12 @@ def _check_words(candidate: Candidate) -> None:
             raise _RefusedError(
                 "words", f'candidate {candidate.id}: {what} "{word[:60]}", expected 1 to 64 of a-z 0-9 _ -'
             )
-
-
-def _check_embedding(candidate: Candidate) -> None:
     faults = faults_of_ids(candidate.ids)
     if faults:
         raise _RefusedError("words", f"candidate {candidate.id}: {faults[0]}")
+
+
+def _check_embedding(candidate: Candidate) -> None:
     subject = f"candidate {candidate.id}"
     if (candidate.space is None) != (candidate.embedding is None):
         raise _RefusedError("embedding", f"{subject}: space and embedding must come together")
@@ -190,12 +193,15 @@ def _check_crop(candidate: Candidate, grid: PatchGrid) -> None:
     if magic is None or not candidate.crop.startswith(magic):
         raise _RefusedError("crop", f'{subject}: the crop is not "{candidate.crop_format[:20]}"; known are jpeg, png')
     try:
-        side = image_size(candidate.crop, what=subject)
-        if side != (grid.crop_px, grid.crop_px):
+        image = UnreadImage(candidate.crop, what=subject)
+        if image.size != (grid.crop_px, grid.crop_px):
+            height, width = image.size
             raise _RefusedError(
-                "crop", f"{subject}: crop {side[0]} x {side[1]}, the line's are {grid.crop_px} square", curable=True
+                "crop", f"{subject}: crop {height} x {width}, the line's are {grid.crop_px} square", curable=True
             )
+        if image.is_progressive or candidate.crop.count(_SCAN) > _MAX_SCANS:
+            raise _RefusedError("crop", f"{subject}: a JPEG of many passes; nodes write baseline JPEG")
         # Read whole: a crop that selection or training could not open must not get in.
-        decode_image(candidate.crop, what=subject, channels=grid.channels)
+        image.prove()
     except InputError as error:
         raise _RefusedError("crop", str(error)) from None

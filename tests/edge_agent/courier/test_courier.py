@@ -69,10 +69,11 @@ class World:
     def __init__(self, root: Path) -> None:
         self.broker = MemoryBroker()
         filters = (topics.ack("plant", "press-01"), topics.all_workers("plant"), topics.hint("plant"))
-        self.bus = MemoryBus(self.broker, filters=filters)
+        wake = threading.Event()
+        self.bus = MemoryBus(self.broker, filters=filters, wake=wake)
         self.spool = Spool.open(root / "spool.db", cap_bytes=10_000_000, ballast_bytes=0)
         self.socket_path = root / "handoff.sock"
-        self.intake = Intake(self.socket_path)
+        self.intake = Intake(self.socket_path, wake=wake)
         self.said: list[FromCourier] = []
         self.commands: queue.Queue[ToCourier | None] = queue.Queue()
         clock = SystemClock()
@@ -96,6 +97,7 @@ class World:
             uplink=Uplink(self.spool, self.bus, site="plant", node="press-01", window=20, rng=chance(1)),
             downloads=downloads,
             clock=clock,
+            wake=wake,
             said=self.said.append,
         )
 
@@ -174,11 +176,13 @@ def test_the_socket_is_the_nodes_alone(world: World) -> None:
 def test_a_socket_path_longer_than_an_address_works(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
-    intake = Intake(deep / "handoff.sock")
+    wake = threading.Event()
+    intake = Intake(deep / "handoff.sock", wake=wake)
 
     with dial(deep / "handoff.sock") as client:
         client.sendall(handed(3))
-        (found,) = intake.take(limit=5, timeout_s=5.0)
+        assert wake.wait(5.0)
+        (found,) = intake.take(limit=5)
 
     assert codec.decode(found.candidate, Candidate) == candidate(3)
     intake.stored(1)
@@ -268,7 +272,8 @@ def test_it_ends_on_a_word_or_with_the_supervisor_and_keeps_what_came(world: Wor
 
 
 def test_a_full_queue_holds_the_sender_back(tmp_path: Path) -> None:
-    intake = Intake(tmp_path / "handoff.sock")
+    wake = threading.Event()
+    intake = Intake(tmp_path / "handoff.sock", wake=wake)
     client = dial(tmp_path / "handoff.sock")
     client.settimeout(5.0)
     blob = frame_handed(Handed("strip", 1.0, bytes(100_000)))
@@ -286,7 +291,11 @@ def test_a_full_queue_holds_the_sender_back(tmp_path: Path) -> None:
     sender.start()
     taken = 0
     while taken < 400:
-        found = intake.take(limit=32, timeout_s=5.0)
+        assert wake.wait(5.0)
+        wake.clear()
+        found = intake.take(limit=32)
+        if len(found) == 32:
+            wake.set()
         assert len(found) <= 32
         taken += len(found)
         intake.stored(len(found))

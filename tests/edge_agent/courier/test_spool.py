@@ -26,7 +26,7 @@ def item(name: str, *, value: float = 1.0, size: int = 1000) -> Item:
 
 
 def ids(spool: Spool) -> list[str]:
-    return [candidate for _, candidate in spool.ids_after(0, limit=10_000)]
+    return [candidate for _, candidate in spool.ids_after("strip", 0, limit=10_000)]
 
 
 def buried(spool: Spool) -> list[tuple[str, str]]:
@@ -213,7 +213,7 @@ full = [accept(group) for group in range(25, 160)]
 counts = spool.counts()
 assert all(accepted.new == 8 for accepted in full), full
 assert counts.items + counts.evicted == 160 * 8, counts
-ids = [candidate for _, candidate in spool.ids_after(0, limit=10_000)]
+ids = [candidate for _, candidate in spool.ids_after("strip", 0, limit=10_000)]
 assert ids[-1] == "159-7" and "0-0" not in ids
 assert spool.confirm(ids[:50]) == 50
 assert spool.bury(ids[60], reason="refused", now=1.0)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.courier.backoff import backoff_s
 from edge_agent.courier.spool import Item, Spool
-from edge_agent.courier.uplink import FIRST_WAIT_S, MOST_WAIT_S, Uplink, Window
+from edge_agent.courier.uplink import Uplink
+from edge_agent.courier.window import FIRST_WAIT_S, MOST_WAIT_S, Window
 from shared import codec, topics
+from shared.backoff import backoff_s
 from shared.bus import MemoryBroker, MemoryBus, Received
 from shared.clock import ManualClock
 from shared.messages import Ack, Nack, WorkerState
@@ -78,7 +79,7 @@ class World:
 
     @property
     def left(self) -> list[str]:
-        return [candidate for _, candidate in self.spool.ids_after(0, limit=1000)]
+        return [candidate for line in self.spool.lines for _, candidate in self.spool.ids_after(line, 0, limit=1000)]
 
 
 @pytest.fixture
@@ -301,13 +302,14 @@ def test_an_acknowledgement_that_nobody_understands_changes_nothing(world: World
 
 def test_the_window_wakes_within_a_second_and_never_later_than_planned() -> None:
     window = Window(2, chance(1))
-    window.admit(["a", "b"], now=0.0)
-    window.sent("a", 0.0)
+    window.wanted(["strip"], 0.0)
+    window.admit("strip", [(1, "a"), (2, "b")], now=0.0)
+    window.sent("a", 0.0, size_bytes=1)
 
     window.wake(10_000.0)
 
     assert set(window.due(10_000.0)) == {"a", "b"}
-    window.sent("a", 10_000.0)
+    window.sent("a", 10_000.0, size_bytes=1)
     window.wake(10_001.0)
     assert set(window.due(10_002.0)) == {"a", "b"}
 
