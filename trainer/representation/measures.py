@@ -34,13 +34,21 @@ def twin_share(embeddings: Floats, twins: Floats) -> float:
 
 def nearest_neighbours(embeddings: Floats) -> NDArray[np.intp]:
     """Return for each row the index of the nearest other row."""
-    found = []
+    return neighbours(embeddings, 1)[0][:, 0]
+
+
+def neighbours(embeddings: Floats, count: int) -> tuple[NDArray[np.intp], Floats]:
+    """Return for each row the ``count`` nearest other rows, the nearest first, and their cosines."""
+    found, cosines = [], []
     for place, part in enumerate(_parts(embeddings)):
         likeness = part @ embeddings.T
         own = np.arange(len(part))
         likeness[own, place * _AT_ONCE + own] = -np.inf
-        found.append(likeness.argmax(axis=1))
-    return np.concatenate(found)
+        # A stable order: of equal ones the first.
+        nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :count]
+        found.append(nearest)
+        cosines.append(np.take_along_axis(likeness, nearest, axis=1))
+    return np.concatenate(found), np.concatenate(cosines)
 
 
 def class_share(embeddings: Floats, classes: NDArray[np.intp]) -> float:

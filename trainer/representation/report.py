@@ -40,7 +40,8 @@ class SpaceQuality(Struct, frozen=True, kw_only=True):
         participation_ratio: ``(sum v)^2 / sum v^2`` of its variances.
         twin_share: Of the patches, how many are the nearest of all to their own view.
         twin_chance: What neighbours by lot would give.
-        class_share: Of the patches, how many have a nearest neighbour of their class; None without classes.
+        classed: Of how many patches the class is known.
+        class_share: Of those, how many have a nearest neighbour of their class among them; None for fewer than two.
         class_chance: What neighbours by lot would give.
     """
 
@@ -53,6 +54,7 @@ class SpaceQuality(Struct, frozen=True, kw_only=True):
     participation_ratio: float
     twin_share: float
     twin_chance: float
+    classed: int = 0
     class_share: float | None = None
     class_chance: float | None = None
 
@@ -68,7 +70,9 @@ class SpaceQuality(Struct, frozen=True, kw_only=True):
             f"own view nearest: {self.twin_share:.3f} (by lot {self.twin_chance:.3f})",
         ]
         if self.class_share is not None:
-            lines.append(f"neighbour of the same class: {self.class_share:.3f} (by lot {self.class_chance:.3f})")
+            lines.append(
+                f"neighbour of the same class: {self.class_share:.3f} (by lot {self.class_chance:.3f}), of {self.classed} labelled"
+            )
         return "\n".join(lines)
 
 
@@ -91,7 +95,7 @@ def measure_space(
         source: Where its encoder comes from.
         seed: Of the views.
         recipe: How views differ; by the channels when absent.
-        classes: One for each patch.
+        classes: One for each patch, below 0 where it is not known.
     """
     n = len(patches)
     if n < 2:
@@ -99,6 +103,8 @@ def measure_space(
     if classes is not None and len(classes) != n:
         raise InputError(f"space {space[:12]}: {n} patches and {len(classes)} classes; give one class for each patch")
     rows = embed(patches)
+    known = np.flatnonzero(classes >= 0) if classes is not None else np.zeros(0, dtype=np.intp)
+    labelled = None if classes is None or len(known) < 2 else classes[known]
     twins = embed(views_of(patches, seed=seed, recipe=recipe))
     return SpaceQuality(
         space=space,
@@ -110,8 +116,9 @@ def measure_space(
         participation_ratio=participation_ratio(rows),
         twin_share=twin_share(rows, twins),
         twin_chance=1 / n,
-        class_share=None if classes is None else class_share(rows, classes),
-        class_chance=None if classes is None else class_chance(classes),
+        classed=len(known),
+        class_share=None if labelled is None else class_share(rows[known], labelled),
+        class_chance=None if labelled is None else class_chance(labelled),
     )
 
 

@@ -62,7 +62,18 @@ def test_the_report_comes_back_from_json_and_reads_in_four_lines() -> None:
     assert msgspec.json.decode(found.to_json(), type=SpaceQuality) == found
     assert lines[0] == "space abababababab (task), 40 patches, seed 3"
     assert f"{found.twin_share:.3f} (by lot 0.025)" in lines[2]
-    assert f"{found.class_share:.3f} (by lot 0.231)" in lines[3]
+    assert f"{found.class_share:.3f} (by lot 0.231), of 40 labelled" in lines[3]
+
+
+def test_patches_without_a_class_are_looked_at_but_belong_to_none() -> None:
+    some = np.where(np.arange(40) < 10, CLASSES, -1)
+
+    found = measure_space(by_pixels, PATCHES, space="ab" * 32, source="task", seed=3, classes=some)
+    none = measure_space(by_pixels, PATCHES, space="ab" * 32, source="task", seed=3, classes=np.full(40, -1))
+
+    assert (found.patches, found.classed) == (40, 10)
+    assert found.class_share == class_share(by_pixels(PATCHES)[:10], CLASSES[:10])
+    assert (none.classed, none.class_share, none.class_chance) == (0, None, None)
 
 
 def test_views_follow_from_the_seed_and_keep_shape_and_kind() -> None:
