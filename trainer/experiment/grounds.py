@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from shared.console import Step
 from shared.errors import ConfigError
@@ -14,9 +15,13 @@ from trainer.experiment.datasets.open import open_dataset
 from trainer.experiment.datasets.repeated import repeated_set
 from trainer.experiment.embedding import SegmentationEmbedder
 from trainer.experiment.learner import Ground
-from trainer.experiment.pictures import Pictures
+from trainer.experiment.pictures import Pictures, padded
 from trainer.experiment.recipe import Recipe
 from trainer.experiment.segmenting import SegmentationLearner
+from trainer.representation.space import SpaceModule, train_space
+
+#: The encoders halve five times.
+_GRAIN: Final = 32
 
 
 def open_data(recipe: Recipe, directory: Path | None, *, work: Path, step: Step | None = None) -> DataSet:
@@ -65,6 +70,14 @@ def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     pictures = Pictures.read(data, rule, ("train", split), step=step)
 
     @cache
+    def start_space() -> SpaceModule:
+        """Learn, once and from one seed, what the encoders of all arms and seeds begin with: rivals share their start."""
+        patches = padded(pictures.crops(range(len(pictures.units)), margin_px=0), grain=_GRAIN)
+        threads = recipe.learning.threads
+        space, _ = train_space(patches, recipe.space, seed=0, step=lambda _done, _total: None, threads_used=threads)
+        return space
+
+    @cache
     def learner(arm: str) -> SegmentationLearner:
         return SegmentationLearner(
             pictures,
@@ -73,6 +86,7 @@ def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
             recipe.acquisition_of(arm),
             classes=len(data.classes),
             channels=data.channels,
+            begin=start_space if recipe.learning_of(arm).encoder_from == "space" else None,
         )
 
     def embedder(arm: str) -> SegmentationEmbedder:

@@ -172,6 +172,13 @@ def load_recipe(path: Path) -> Recipe:
     if len(set(recipe.seeds)) < len(recipe.seeds) or not recipe.seeds:
         problems.append(f"seeds: {list(recipe.seeds)}; expected different ones, at least one")
     names = {arm.name for arm in recipe.arms}
+    for name in sorted({CEILING, *names}):
+        learning = recipe.learning_of(name)
+        other = recipe.space.source != "simclr" or recipe.space.encoder != learning.encoder
+        if learning.encoder_from == "space" and other:
+            problems.append(
+                f'learning.encoder_from of {name} is "space", its encoder "{learning.encoder}", but space.source is "{recipe.space.source}" with "{recipe.space.encoder}"; it takes simclr with the same encoder'
+            )
     problems += [
         f"rows.{row}: no arm is named {', '.join(sorted(unknown))}; arms are {', '.join(sorted(names))}"
         for row in recipe.rows

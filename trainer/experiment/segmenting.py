@@ -4,7 +4,7 @@ What an arm sets apart (training, measure, committee) is its recipe's; the loop,
 the product's own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +34,8 @@ from trainer.learning.loop import train
 from trainer.learning.metrics import confusion, iou, miou
 from trainer.learning.model import TaskModel, best_device, build_model, threads
 from trainer.learning.networks import compact_widths
+from trainer.representation.sources import initialise_encoder
+from trainer.representation.space import SpaceModule
 from trainer.selection.numbers import Floats
 
 #: Images that the model sees at once: so many, or fewer where they hold more pixels than such a minibatch of 256 x 256.
@@ -51,6 +53,8 @@ class SegmentationLearner:
     acquisition: StudyAcquisition
     classes: int
     channels: int
+    #: Learns what every model's encoder begins with; None begins them from nothing.
+    begin: Callable[[], SpaceModule] | None = None
 
     def fit(
         self, labelled: Labelled, *, seed: int, step: Step, stop: Stop | None = None, keep: Path | None = None
@@ -83,7 +87,7 @@ class SegmentationLearner:
     def untrained(self, seed: int) -> TaskModel:
         """Build the network with its first weights."""
         asked = self.acquisition
-        return build_model(
+        model = build_model(
             self.learning,
             classes=self.classes,
             channels=self.channels,
@@ -91,6 +95,9 @@ class SegmentationLearner:
             heads=asked.members if asked.committee == "heads" else 0,
             beta=asked.beta,
         )
+        if self.begin is not None:
+            initialise_encoder(model, self.begin())
+        return model
 
     @property
     def grain(self) -> int:
