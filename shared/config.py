@@ -210,7 +210,7 @@ class GateTable(Table, frozen=True):
     #: How many reference patches must hold a class before its floor is judged; at least 4.
     class_patches: Annotated[int, Meta(ge=4, le=10_000)] = 5
     #: How far confidence may be from accuracy: the expected calibration error.
-    max_ece: Share = 0.15
+    max_ece: Share = 0.2
     #: What a tile may take in the task graph, in milliseconds; not measured when absent.
     latency_ms: Positive | None = None
     latency_provider: Literal["cpu", "cuda"] = "cpu"

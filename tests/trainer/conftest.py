@@ -140,6 +140,7 @@ minibatch = 8
 threads = 1
 [gate]
 max_drop = 1.0
+max_ece = 1.0
 [rounds]
 auto = true
 min_pool = 60
