@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from shared.files import write_durably
 from trainer.experiment.report import ArmReport, StudyReport, build_report, plus_minus
 
 REPORT_NAME: Final = "report.json"
 PAGE_NAME: Final = "report.md"
+#: As many numbers of labels as a page shows.
+COLUMNS: Final = 9
 
 
 def write_report(folder: Path) -> Path:
@@ -23,7 +26,7 @@ def write_report(folder: Path) -> Path:
 
 def markdown(report: StudyReport) -> str:
     """Write a report as a page."""
-    counts = sorted({count for arm in report.arms for count in arm.labels})
+    counts = _some(sorted({count for arm in report.arms for count in arm.labels}))
     ceiling = "not held" if report.ceiling is None else plus_minus(report.ceiling)
     lines = [
         f"# {report.title}",
@@ -71,6 +74,11 @@ def markdown(report: StudyReport) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _some(counts: list[int]) -> list[int]:
+    """Choose the columns of the curves: a page is read, report.json holds every round."""
+    return [counts[round(place)] for place in np.linspace(0, len(counts) - 1, min(COLUMNS, len(counts)))]
 
 
 def _gained(arm: ArmReport) -> str:

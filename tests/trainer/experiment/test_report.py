@@ -209,3 +209,15 @@ def test_a_folder_without_a_study_is_named(study: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no study\.json in it or directly below"):
         study_folders(study / "seed-0")
     assert not (tmp_path / "out" / "report.md").exists()
+
+
+def test_a_page_shows_some_rounds_of_a_long_curve_the_first_and_last_among_them(study: Path) -> None:
+    for seed in (0, 1):
+        for name in ("random", "top", "kdpp"):
+            write_rounds_of(study, seed, name, [0.2 + round_ / 100 for round_ in range(40)])
+
+    head = next(line for line in markdown(build_report(study)).splitlines() if line.startswith("| arm | seeds"))
+
+    columns = [cell.strip() for cell in head.strip("|").split("|")][2:]
+    assert len(columns) == 9
+    assert (columns[0], columns[-1]) == ("10 labels", "400 labels")
