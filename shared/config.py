@@ -46,6 +46,15 @@ class TrainerTable(Table, frozen=True):
     worker: Name = "main"
 
 
+class IngestTable(Table, frozen=True):
+    """What one node may bring before it is told to wait."""
+
+    candidates_per_h: Count = 10_000
+    bytes_per_h: Annotated[int, Meta(ge=1_000_000, le=10**15)] = 1_000_000_000
+    #: How many hours' worth a node may save up: what it collected while the centre was away comes at once.
+    saved_h: Annotated[float, Meta(ge=0.1, le=1000.0)] = 24.0
+
+
 class SiteConfig(Table, frozen=True):
     """``site.toml``: one plant."""
 
@@ -53,6 +62,7 @@ class SiteConfig(Table, frozen=True):
     lines: Annotated[tuple[str, ...], Meta(min_length=1)]
     broker: BrokerTable = BrokerTable()
     trainer: TrainerTable = TrainerTable()
+    ingest: IngestTable = IngestTable()
 
 
 class ClassTable(Table, frozen=True):
@@ -275,7 +285,7 @@ class SpoolTable(Table, frozen=True):
     """Candidates not yet acknowledged."""
 
     cap_bytes: Annotated[int, Meta(ge=1_000_000)] = 2_000_000_000
-    window: Annotated[int, Meta(ge=1, le=1000)] = 20
+    window: Annotated[int, Meta(ge=1, le=1000)] = 50
 
 
 class RuntimeTable(Table, frozen=True):

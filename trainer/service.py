@@ -24,6 +24,7 @@ from shared.identity import new_boot_id
 from shared.messages import WorkerState
 from shared.mqtt import MqttBus
 from trainer.paths import load
+from trainer.pool.arrival import Refusal
 from trainer.pool.ingest import Ingest, StepReport, Tally
 from trainer.pool.pool import Pool, PoolAwayError
 from trainer.web.server import HttpServer
@@ -108,7 +109,7 @@ class Service:
         self._voice = voice
         self._boot = boot
         self._born = clock.monotonic()
-        self._ingest = Ingest(pool, site=site.site, lines=lines, bus=bus, clock=clock)
+        self._ingest = Ingest(pool, site=site.site, lines=lines, bus=bus, clock=clock, quota=site.ingest)
         self._connected = False
         self._said_away = False
         self._pool_away: str | None = None
@@ -121,10 +122,9 @@ class Service:
         report = self._ingest.step(timeout_s=timeout_s)
         self._mind_connection(report.connection)
         self._mind_pool(report)
-        for refusal in report.refusals[:_REFUSALS_TOLD]:
-            self._voice.warn(f"ingest: refused ({refusal.kind}): {refusal.reason}")
-        if len(report.refusals) > _REFUSALS_TOLD:
-            self._voice.warn(f"ingest: {len(report.refusals) - _REFUSALS_TOLD} more refused; all are counted")
+        self._tell_refusals(report.refusals)
+        if report.denied is not None:
+            self._voice.warn(f"broker: the trainer {report.denied}; give it the right in the broker's access rules")
         if self._bus.dropped > self._lost:
             self._voice.warn(
                 f"ingest: {self._bus.dropped - self._lost} messages found no room; their nodes send them again"
@@ -138,6 +138,13 @@ class Service:
             self.tell()
         return report
 
+    def _tell_refusals(self, refusals: Sequence[Refusal]) -> None:
+        for refusal in refusals[:_REFUSALS_TOLD]:
+            what = "put off" if refusal.curable else "refused"
+            self._voice.warn(f"ingest: {what} ({refusal.kind}): {refusal.reason}")
+        if len(refusals) > _REFUSALS_TOLD:
+            self._voice.warn(f"ingest: {len(refusals) - _REFUSALS_TOLD} more put off or refused; all are counted")
+
     def tell(self) -> None:
         """Tell what came since the last time."""
         try:
@@ -147,7 +154,8 @@ class Service:
         told, self._tally = self._tally, {}
         for line, tally in told.items():
             waiting = counts[line]
-            text = f"{line or 'no line'}: {tally.new} new, {tally.again} again, {tally.refused} refused, pool {waiting}"
+            counts_said = f"{tally.new} new, {tally.again} again, {tally.refused} refused, {tally.deferred} put off"
+            text = f"{line or 'no line'}: {counts_said}, pool {waiting}"
             self._voice.event("ingest", text, line=line, pool=waiting, **asdict(tally))
 
     def farewell(self) -> None:
@@ -165,6 +173,7 @@ class Service:
         sum_.new += tally.new
         sum_.again += tally.again
         sum_.refused += tally.refused
+        sum_.deferred += tally.deferred
         sum_.dropped += tally.dropped
         sum_.bytes += tally.bytes
 

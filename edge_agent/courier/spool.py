@@ -179,6 +179,11 @@ class Spool:
         )
         return [(int(row[0]), str(row[1])) for row in rows]
 
+    def newest(self, line: str) -> list[tuple[int, str]]:
+        """Find a line's newest candidate: place and id; nothing when there is none."""
+        rows = self._file.rows("SELECT seq, id FROM candidate WHERE line = ? ORDER BY seq DESC LIMIT 1", line)
+        return [(int(row[0]), str(row[1])) for row in rows]
+
     def read(self, candidate: str) -> Spooled | None:
         """Read one candidate, None when it is no longer here."""
         rows = self._file.rows("SELECT line, payload FROM candidate WHERE id = ?", candidate)

@@ -78,8 +78,10 @@ class Uplink:
         """Send what is due, while somebody is there to commit it."""
         if not self.is_open:
             return
-        for line, (seq, count) in self._window.wanted(self._spool.lines, now).items():
-            self._window.admit(line, self._spool.ids_after(line, seq, limit=count), now)
+        for wanted in self._window.wanted(self._spool.lines, now):
+            found = self._spool.ids_after(wanted.line, wanted.seq, limit=wanted.count)
+            newest = self._spool.newest(wanted.line) if wanted.newest and found else ()
+            self._window.admit(wanted.line, found, now, newest=newest)
         for candidate in self._window.due(now):
             spooled = self._spool.read(candidate)
             if spooled is None:
@@ -140,12 +142,9 @@ class Uplink:
     def _defer(self, nack: Nack, now: float) -> None:
         self.deferred += 1
         line = self._window.put_off(nack.id, now)
-        reason = nack.reason[:200]
         if line is not None and line not in self._put_off:
-            LOG.warning(
-                'line "%s": the trainer takes nothing now (%s); candidates stay and are sent later', line, reason
-            )
-            self._put_off[line] = reason
+            self._put_off.add(line)
+            LOG.warning('line "%s": the trainer says: not now: %s; it is sent again later', line, nack.reason[:200])
 
     def _blame(self, wall: float) -> None:
         """Suspect the largest candidate when the broker ended the connection over a packet; the third time it is buried.

@@ -2,7 +2,8 @@
 
 A window of candidates is unanswered at a time, shared by the lines so that none starves the others. Each candidate
 waits longer after every try. A line whose candidates the trainer does not take just now rests, longer each time it is
-said again, and gives its places up; what was put off comes round again behind everything else of its line.
+said again, and gives its places up; what was put off comes round again behind everything else of its line. After a rest
+the newest one goes along: where it is taken, only older ones are at fault and the line need not rest for long.
 """
 
 import random
@@ -21,6 +22,16 @@ FIRST_ROUND_S: Final = 60.0
 MOST_ROUND_S: Final = 3600.0
 #: After the trainer comes back, what waits is sent within this time.
 _WAKE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a line has room for: the candidates behind a place in the spool, and perhaps its newest."""
+
+    line: str
+    seq: int
+    count: int
+    newest: bool
 
 
 @dataclass(slots=True)
@@ -61,27 +72,31 @@ class Window:
         self._lanes: dict[str, Lane] = {}
         self._turn = 0
 
-    def wanted(self, lines: Iterable[str], now: float) -> dict[str, tuple[int, int]]:
-        """Say for each line that has candidates and room for them: behind which place to look, and for how many."""
+    def wanted(self, lines: Iterable[str], now: float) -> list[Wanted]:
+        """Say for each line that has candidates and room for them behind which place to look, and for how many."""
         self._lanes = {name: self._lanes.get(name, Lane()) for name in sorted(lines)}
         # A silent line must not hold the only place.
         size = max(self._size, len(self._lanes))
         share = size // max(1, len(self._lanes))
         flying = Counter(flight.line for flight in self._flights.values())
         room = size - len(self._flights)
-        wanted = {}
+        wanted = []
         for name, lane in sorted(self._lanes.items(), key=lambda entry: entry[1].turn):
             count = min(share - flying[name], room)
             if count > 0 and now >= lane.rests_until:
-                wanted[name] = (lane.seq, count)
+                wanted.append(Wanted(name, lane.seq, count, newest=lane.rests > 0))
                 room -= count
         return wanted
 
-    def admit(self, line: str, found: Iterable[tuple[int, str]], now: float) -> None:
+    def admit(
+        self, line: str, found: Iterable[tuple[int, str]], now: float, *, newest: Iterable[tuple[int, str]] = ()
+    ) -> None:
         """Take in what was found behind the place that was asked for, due at once; nothing means the line's end."""
         lane = self._lanes[line]
         self._turn += 1
         lane.turn = self._turn
+        for _, candidate in newest:
+            self._flights.setdefault(candidate, Flight(candidate, line, tries=0, due=now))
         at_end = True
         for seq, candidate in found:
             at_end = False

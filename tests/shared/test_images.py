@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from shared.errors import InputError
-from shared.images import decode_image, decode_mask, encode_image, encode_mask, image_size
+from shared.images import UnreadImage, decode_image, decode_mask, encode_image, encode_mask, image_size
 
 GREY = np.random.default_rng(3).integers(0, 256, (20, 30), dtype=np.uint8)
 COLOUR = np.random.default_rng(4).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -88,6 +89,47 @@ def test_damaged_images_are_refused_or_read_but_never_anything_else(seed: int) -
             read()
         except InputError as error:
             assert str(error).startswith("x: ")  # noqa: PT017  # an image is as good as a refusal
+
+
+def refusal(read: Callable[[], object]) -> str | None:
+    try:
+        read()
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def test_what_is_proven_without_being_kept_is_what_opens_in_full() -> None:
+    """A crop is proven when it comes and opened much later: the two must agree on every damage, whatever the format."""
+    chance = np.random.default_rng(11)
+    smooth = np.repeat(np.repeat(chance.integers(0, 256, (8, 12, 3), dtype=np.uint8), 8, axis=0), 8, axis=1)
+    whole = [
+        written(Pillow.fromarray(image), form, **options)
+        for image in (smooth, smooth[..., 0])
+        for form, options in (("JPEG", {"quality": 90}), ("JPEG", {"quality": 95, "subsampling": 0}), ("PNG", {}))
+    ]
+    agreed = {True: 0, False: 0}
+
+    for number in range(1500):
+        data = bytearray(whole[number % len(whole)])
+        for _ in range(chance.integers(1, 4)):
+            data[chance.integers(len(data))] = chance.integers(256)
+        if chance.random() < 0.3:
+            del data[chance.integers(2, len(data)) :]
+        proven = refusal(lambda: UnreadImage(bytes(data), what="x").prove())  # noqa: B023  # called at once
+        opened = refusal(lambda: decode_image(bytes(data), what="x", channels=3))  # noqa: B023
+        assert (proven is None) == (opened is None), (number, proven, opened)
+        agreed[opened is None] += 1
+
+    assert min(agreed.values()) > 300
+
+
+def test_a_progressive_jpeg_is_known_by_its_header() -> None:
+    picture = Pillow.fromarray(COLOUR)
+
+    assert UnreadImage(written(picture, "JPEG", progressive=True), what="x").is_progressive
+    assert not UnreadImage(written(picture, "JPEG"), what="x").is_progressive
+    assert not UnreadImage(written(picture, "PNG"), what="x").is_progressive
 
 
 def test_a_picture_that_unpacks_to_gigabytes_is_refused_by_its_header() -> None:

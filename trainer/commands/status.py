@@ -4,7 +4,19 @@ from shared.console import Console
 from shared.errors import StateError
 from trainer.commands.options import AsJson, SiteToml
 
-_NUMBERS = ("pool", "handed", "labelled", "train", "reference", "seed", "received", "again", "dropped", "refused")
+_NUMBERS = (
+    "pool",
+    "handed",
+    "labelled",
+    "train",
+    "reference",
+    "seed",
+    "received",
+    "again",
+    "dropped",
+    "refused",
+    "deferred",
+)
 
 
 def status(site: SiteToml, *, as_json: AsJson = False) -> None:

@@ -1,7 +1,7 @@
 """The checks that a candidate passes before anything is stored: pure, and every refusal has a kind and a reason.
 
 The node and the line are the topic's, and a node can only name candidates of its own. What the centre's
-configuration or version may cure is refused without an answer: the node keeps it and sends it again.
+configuration or version may cure is put off: the node keeps it and sends it again later.
 """
 
 import re
@@ -51,7 +51,7 @@ class Refusal:
     id: str | None
     kind: str
     reason: str
-    #: Whether the centre can cure it: no answer goes out, for a nack would end the candidate on its node.
+    #: Whether the centre can cure it, or time: a nack would end the candidate on its node, so it is put off.
     curable: bool = False
 
 
@@ -64,14 +64,29 @@ class _RefusedError(Exception):
         self.curable = curable
 
 
-def check(topic: str, payload: bytes, *, site: str, lines: Mapping[str, LineConfig], now: float) -> Arrival | Refusal:
-    """Read one message of the ingest subscription, and either accept it whole or say why not."""
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whose candidate a message is, by its topic: the only identity that counts."""
+
+    node: str
+    line: str
+
+
+def sender_of(topic: str, *, site: str) -> Sender | Refusal:
+    """Read a topic of the ingest subscription."""
     try:
-        sender = topics.parse(topic)
+        found = topics.parse(topic)
     except WireError as error:
         return Refusal(None, None, None, "topic", str(error))
-    if sender.site != site or sender.what != "cand" or sender.line is None:
+    if found.site != site or found.what != "cand" or found.line is None:
         return Refusal(None, None, None, "topic", f'topic "{topic[:120]}": not a candidate of site {site}')
+    return Sender(found.node, found.line)
+
+
+def check(
+    sender: Sender, payload: bytes, *, site: str, lines: Mapping[str, LineConfig], now: float
+) -> Arrival | Refusal:
+    """Read one message of the ingest subscription, and either accept it whole or say why not."""
     name: str | None = _salvaged_id(payload)
     try:
         _check_sender(sender.node, sender.line, lines, site=site)
@@ -87,6 +102,13 @@ def check(topic: str, payload: bytes, *, site: str, lines: Mapping[str, LineConf
         known_line = sender.line if sender.line in lines else None
         return Refusal(sender.node, known_line, name, refused.kind, str(refused), curable=refused.curable)
     return Arrival(line=sender.line, node=sender.node, candidate=candidate, received_at=now)
+
+
+def over_quota(sender: Sender, payload: bytes, *, lines: Mapping[str, LineConfig], spent: str) -> Refusal:
+    """Put off a message of a node that has brought enough, without a look at what is in it."""
+    known_line = sender.line if sender.line in lines else None
+    reason = f"node {sender.node}: has brought the {spent} that [ingest] in site.toml allows"
+    return Refusal(sender.node, known_line, _salvaged_id(payload), "quota", reason, curable=True)
 
 
 def _salvaged_id(payload: bytes) -> str | None:

@@ -21,6 +21,8 @@ _IDS_AT_ONCE: Final = 500
 _CROPS_AT_ONCE: Final = 64
 _ENTRY_COLUMNS: Final = [column for column in candidate.columns if column.name != "crop"]
 
+_COUNTED: Final = ("received", "received_floor", "again", "refused", "deferred", "dropped", "bytes")
+
 T = TypeVar("T")
 
 
@@ -81,11 +83,11 @@ class Candidates(Database):
                     connection.execute(sa.insert(counter).values(line=line, name=name, value=step))
 
     def counters(self, line: str) -> dict[str, int]:
-        """Read a line's counters: ``received``, ``again``, ``refused``, ``dropped``, ``bytes`` and refusals by kind."""
+        """Read a line's counters, and what was refused or put off by kind."""
         with self.read() as connection:
             rows = connection.execute(sa.select(counter.c.name, counter.c.value).where(counter.c.line == line))
             found = {str(name): int(value) for name, value in rows}
-        return dict.fromkeys(("received", "received_floor", "again", "refused", "dropped", "bytes"), 0) | found
+        return dict.fromkeys(_COUNTED, 0) | found
 
     def counts(self, line: str) -> dict[str, int]:
         """Count a line's candidates by state."""

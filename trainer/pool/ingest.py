@@ -1,23 +1,28 @@
 """From the bus into the pool: check, commit, then acknowledge, in batches.
 
 Nothing is acknowledged before it is durable, and what is not acknowledged comes again: a pool that cannot be
-written loses nothing, it only keeps its senders waiting. A refusal that the centre can cure is not answered either.
+written loses nothing, it only keeps its senders waiting. What the centre or time can cure is put off, not refused.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from shared import topics
-from shared.bus import Bus, Connected, Disconnected, Received
+from shared.bus import Bus, Connected, Denied, Disconnected, Received
 from shared.clock import Clock
 from shared.codec import encode
-from shared.config import LineConfig
+from shared.config import IngestTable, LineConfig
 from shared.errors import LinkError
 from shared.messages import Ack, Nack
-from trainer.pool.arrival import Refusal, check
+from trainer.pool.arrival import Refusal, check, over_quota, sender_of
 from trainer.pool.pool import Arrival, Pool, PoolAwayError
+from trainer.pool.quota import Quota
 
+#: With reasons, so many fit a message with room to spare.
+_NACKS_AT_ONCE: Final = 100
+_LONGEST_REASON: Final = 400
 #: Where refusals are counted that name no line of the site.
 NO_LINE = ""
 
@@ -29,6 +34,7 @@ class Tally:
     new: int = 0
     again: int = 0
     refused: int = 0
+    deferred: int = 0
     dropped: int = 0
     bytes: int = 0
 
@@ -40,6 +46,8 @@ class StepReport:
     connection: Connected | Disconnected | None = None
     lines: dict[str, Tally] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    #: What the broker does not let us do; None when there was nothing.
+    denied: str | None = None
     #: Why nothing was committed; None when the pool took everything.
     away: PoolAwayError | None = None
 
@@ -47,9 +55,19 @@ class StepReport:
 class Ingest:
     """The one that takes candidates off the bus."""
 
-    def __init__(self, pool: Pool, *, site: str, lines: Mapping[str, LineConfig], bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        site: str,
+        lines: Mapping[str, LineConfig],
+        bus: Bus,
+        clock: Clock,
+        quota: IngestTable | None = None,
+    ) -> None:
         self._pool = pool
         self._site = site
+        self._quota = Quota(quota or IngestTable())
         self._lines = lines
         self._bus = bus
         self._clock = clock
@@ -61,10 +79,13 @@ class Ingest:
         report = StepReport()
         arrivals: list[Arrival] = []
         for event in self._bus.events(timeout_s=timeout_s, limit=limit):
+            if isinstance(event, Denied):
+                report.denied = event.reason
+                continue
             if not isinstance(event, Received):
                 report.connection = event
                 continue
-            checked = check(event.topic, event.payload, site=self._site, lines=self._lines, now=self._clock.now())
+            checked = self._check(event)
             if isinstance(checked, Refusal):
                 report.refusals.append(checked)
             else:
@@ -80,6 +101,17 @@ class Ingest:
             return report
         self._answer(arrivals, report.refusals)
         return report
+
+    def _check(self, message: Received) -> Arrival | Refusal:
+        """Look at one message; one of a node that has brought enough is not looked into."""
+        topic, payload = message.topic, message.payload
+        sender = sender_of(topic, site=self._site)
+        if isinstance(sender, Refusal):
+            return sender
+        spent = self._quota.spend(sender.node, size_bytes=len(payload), now=self._clock.monotonic())
+        if spent is not None:
+            return over_quota(sender, payload, lines=self._lines, spent=spent)
+        return check(sender, payload, site=self._site, lines=self._lines, now=self._clock.now())
 
     def _refuse_odd_widths(self, arrivals: Sequence[Arrival], report: StepReport) -> list[Arrival]:
         """Return those whose embedding is as wide as its space: one of another width would end every selection."""
@@ -114,23 +146,48 @@ class Ingest:
                     dropped=self._pool.trim(line, self._lines[line].pool.cap),
                     bytes=self._pool.counters(line)["bytes"] - before,
                 )
-            kinds = Counter((refusal.line or NO_LINE, refusal.kind) for refusal in report.refusals)
-            for (line, kind), number in kinds.items():
-                self._pool.count(line, {"refused": number, f"refused_{kind}": number})
-                report.lines.setdefault(line, Tally()).refused += number
+            kinds = Counter((refusal.line or NO_LINE, refusal.kind, refusal.curable) for refusal in report.refusals)
+            for (line, kind, curable), number in kinds.items():
+                what = "deferred" if curable else "refused"
+                self._pool.count(line, {what: number, f"{what}_{kind}": number})
+                tally = report.lines.setdefault(line, Tally())
+                setattr(tally, what, getattr(tally, what) + number)
 
     def _answer(self, arrivals: Sequence[Arrival], refusals: Sequence[Refusal]) -> None:
-        acked: dict[str, list[str]] = defaultdict(list)
-        nacked: dict[str, list[Nack]] = defaultdict(list)
+        answers: dict[str, _Answer] = defaultdict(_Answer)
         for arrival in arrivals:
-            acked[arrival.node].append(arrival.candidate.id)
+            answers[arrival.node].acked[arrival.candidate.id] = None
         for refusal in refusals:
-            if refusal.node is not None and refusal.id is not None and not refusal.curable:
-                nacked[refusal.node].append(Nack(id=refusal.id, reason=refusal.reason))
-        for node in sorted(acked.keys() | nacked.keys()):
-            answer = Ack(acked=tuple(dict.fromkeys(acked[node])), nacked=tuple(nacked[node]))
+            if refusal.node is not None and refusal.id is not None:
+                answer = answers[refusal.node]
+                said = answer.deferred if refusal.curable else answer.nacked
+                said.append(Nack(id=refusal.id, reason=refusal.reason[:_LONGEST_REASON]))
+        for node, answer in sorted(answers.items()):
             try:
-                self._bus.publish(topics.ack(self._site, node), encode(answer))
+                for ack in answer.messages():
+                    self._bus.publish(topics.ack(self._site, node), encode(ack))
             except LinkError:
                 # The broker went between receiving and answering: everything comes again and is recognised.
                 return
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What one node is told after one step."""
+
+    acked: dict[str, None] = field(default_factory=dict)
+    nacked: list[Nack] = field(default_factory=list)
+    deferred: list[Nack] = field(default_factory=list)
+
+    def messages(self) -> Iterator[Ack]:
+        """Cut the answer into messages that a node takes in."""
+        if self.acked:
+            yield Ack(acked=tuple(self.acked))
+        for some in _pieces(self.nacked):
+            yield Ack(nacked=some)
+        for some in _pieces(self.deferred):
+            yield Ack(deferred=some)
+
+
+def _pieces(nacks: Sequence[Nack]) -> Iterator[tuple[Nack, ...]]:
+    return (tuple(nacks[start : start + _NACKS_AT_ONCE]) for start in range(0, len(nacks), _NACKS_AT_ONCE))

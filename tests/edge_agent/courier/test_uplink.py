@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,11 @@ from edge_agent.courier.uplink import Uplink
 from edge_agent.courier.window import FIRST_WAIT_S, MOST_WAIT_S, Window
 from shared import codec, topics
 from shared.backoff import backoff_s
-from shared.bus import MemoryBroker, MemoryBus, Received
+from shared.bus import Disconnected, MemoryBroker, MemoryBus, Received
 from shared.clock import ManualClock
 from shared.messages import Ack, Nack, WorkerState
 
 SITE, NODE = "plant", "press-01"
-TOPIC = topics.candidates(SITE, NODE, "strip")
 
 
 def chance(seed: int) -> random.Random:
@@ -46,19 +45,26 @@ class World:
         return [message.payload.decode().strip(".") for message in self.sent(before)]
 
     def sent(self, since: int = 0) -> list[Received]:
-        return [message for message in self.broker.sent[since:] if message.topic == TOPIC]
+        return [message for message in self.broker.sent[since:] if "/cand/" in message.topic]
 
     def trainer(self, *, online: bool, worker: str = "main") -> None:
         state = codec.encode(WorkerState(boot="00000001", online=online))
         self.broker.route(Received(topics.worker_state(SITE, worker), state), retain=True)
 
-    def ack(self, *acked: str, nacked: tuple[Nack, ...] = ()) -> None:
-        self.broker.route(Received(topics.ack(SITE, NODE), codec.encode(Ack(acked=acked, nacked=nacked))), retain=False)
+    def ack(self, *acked: str, nacked: tuple[Nack, ...] = (), put_off: Iterable[str] = ()) -> None:
+        deferred = tuple(Nack(id=name, reason="not a line of site plant") for name in put_off)
+        answer = codec.encode(Ack(acked=acked, nacked=nacked, deferred=deferred))
+        self.broker.route(Received(topics.ack(SITE, NODE), answer), retain=False)
 
-    def fill(self, *names: str, size: int = 100) -> None:
+    def fill(self, *names: str, size: int = 100, line: str = "strip") -> None:
         self.spool.accept(
-            [Item(id=name, line="strip", value=1.0, payload=name.encode().ljust(size, b".")) for name in names]
+            [Item(id=name, line=line, value=1.0, payload=name.encode().ljust(size, b".")) for name in names]
         )
+
+    def answer(self, sent: Iterable[str], takes: Callable[[str], bool]) -> None:
+        """Play a trainer that takes some candidates and puts the others off."""
+        sent = list(sent)
+        self.ack(*filter(takes, sent), put_off=[name for name in sent if not takes(name)])
 
     @property
     def buried(self) -> list[tuple[str, str]]:
@@ -216,6 +222,123 @@ def test_a_refused_candidate_is_buried_and_holds_up_nothing(world: World) -> Non
     assert world.step() == ["d"]
     assert world.left == ["b", "c", "d"]
     assert world.buried == [("a", "the trainer says: no such line")]
+
+
+def test_a_line_that_the_centre_does_not_know_starves_no_other(world: World) -> None:
+    """What only the centre's configuration refuses kept its places in the window: a node's other line stood still."""
+    world.fill(*(f"lost{number}" for number in range(40)), line="lost")
+    world.fill(*(f"good{number}" for number in range(40)))
+    world.trainer(online=True)
+    arrived: list[str] = []
+
+    for _ in range(200):
+        sent = world.step(0.1)
+        arrived += sent
+        world.answer(sent, lambda name: name.startswith("good"))
+
+    good = [name for name in arrived if name.startswith("good")]
+    assert good == [f"good{number}" for number in range(40)]
+    assert world.left == [f"lost{number}" for number in range(40)]
+    # In 20 s a line that rests is asked for at 0, about 5 and about 15 s.
+    assert len(arrived) - len(good) <= 12
+    assert world.buried == []
+    assert world.uplink.deferred == len(arrived) - len(good)
+
+
+def test_a_line_that_nobody_answers_starves_no_other(world: World) -> None:
+    world.fill(*(f"lost{number}" for number in range(10)), line="lost")
+    world.fill(*(f"good{number}" for number in range(10)))
+    world.trainer(online=True)
+
+    for _ in range(60):
+        world.ack(*(name for name in world.step(0.1) if name.startswith("good")))
+
+    assert world.left == [f"lost{number}" for number in range(10)]
+
+
+def test_what_was_put_off_is_sent_again_later_each_time_and_leaves_when_it_is_taken(world: World) -> None:
+    world.fill("a", "b")
+    world.trainer(online=True)
+    times = []
+
+    for _ in range(20_000):
+        sent = world.step(1.0)
+        world.answer(sent, lambda _: False)
+        times += [world.clock.now()] if sent else []
+
+    waits = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert all(45.0 <= wait <= 4501.0 for wait in waits)
+    assert len(times) < 15
+    assert max(waits) > 2500.0
+    world.step(5000.0)
+    sent = world.step(1.0) or world.step(400.0) or world.step(5000.0)
+    world.ack("a", "b")
+    world.step()
+    assert (world.left, world.buried) == ([], [])
+
+
+def test_a_trainer_that_starts_again_is_offered_at_once_what_was_put_off(world: World) -> None:
+    world.fill("a", "b", "c", "d", "e")
+    world.trainer(online=True)
+    for _ in range(100):
+        world.answer(world.step(5.0), lambda _: False)
+
+    world.trainer(online=False)
+    world.step()
+    world.trainer(online=True)
+    sent: list[str] = []
+    for _ in range(30):
+        sent += (now := world.step(0.1))
+        world.ack(*now)
+
+    assert sorted(sent) == ["a", "b", "c", "d", "e"]
+    assert world.left == []
+
+
+def test_old_candidates_that_are_put_off_do_not_hold_up_the_new_ones_of_their_line(world: World) -> None:
+    """After a change of the crop size the old ones wait for the centre; the new ones must not wait with them."""
+    world.fill(*(f"old{number}" for number in range(30)))
+    world.fill(*(f"new{number}" for number in range(30)))
+    world.trainer(online=True)
+
+    for _ in range(120):
+        world.answer(world.step(1.0), lambda name: name.startswith("new"))
+
+    assert world.left == [f"old{number}" for number in range(30)]
+
+
+def test_what_the_broker_ends_the_connection_over_is_buried_and_the_rest_goes_on(world: World) -> None:
+    """Not every limit is told at connect: one candidate above it was sent again and again, and nothing came through."""
+    world.fill("poison", size=90_000)
+    world.fill("a", "b", "c")
+    world.trainer(online=True)
+
+    for _ in range(3):
+        assert "poison" in world.step() + world.step(1.0)
+        world.bus.inbox.put(Disconnected("Packet too large", complains=True))
+        assert world.step() == []
+        world.broker.set_online(True)
+    world.ack("a", "b", "c")
+    world.step(1.0)
+    world.ack("c")
+    world.step()
+
+    ((name, reason),) = world.buried
+    assert (name, reason) == ("poison", "90000 bytes, and 3 times the broker ended the connection over it")
+    assert world.left == []
+
+
+def test_a_connection_that_ends_by_itself_buries_nothing(world: World) -> None:
+    world.fill("a", "b")
+    world.trainer(online=True)
+
+    for _ in range(20):
+        world.step(1.0)
+        world.broker.set_online(False)
+        world.step()
+        world.broker.set_online(True)
+
+    assert (world.left, world.buried) == (["a", "b"], [])
 
 
 def test_what_a_full_disk_kept_is_sent_again_and_removed_by_the_next_acknowledgement(world: World) -> None:

@@ -1,3 +1,4 @@
+import io
 import random
 import re
 from collections.abc import Callable
@@ -6,12 +7,13 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from shared import topics
 from shared.bus import Disconnected, MemoryBroker, MemoryBus, Received
 from shared.clock import ManualClock
 from shared.codec import MAX_MESSAGE_BYTES, decode, encode, pack
-from shared.config import LineConfig
+from shared.config import IngestTable, LineConfig
 from shared.identity import CandidateId
 from shared.images import encode_image
 from shared.messages import Ack, Candidate, PackedArray
@@ -24,14 +26,15 @@ MakeCandidate = Callable[..., Candidate]
 class Plant:
     """A broker in memory, one node and the ingest."""
 
-    def __init__(self, pool: Pool, line: LineConfig, clock: ManualClock) -> None:
+    def __init__(self, pool: Pool, line: LineConfig, clock: ManualClock, *, quota: IngestTable | None = None) -> None:
         self.broker = MemoryBroker()
         self.pool = pool
+        self.deferred: dict[str, str] = {}
         self.node = MemoryBus(self.broker, filters=(topics.ack("mill", "n1"),))
         self.node.start()
         bus = MemoryBus(self.broker, filters=(topics.ingest("mill"),))
         bus.start()
-        self.ingest = Ingest(pool, site="mill", lines={"strip": line}, bus=bus, clock=clock)
+        self.ingest = Ingest(pool, site="mill", lines={"strip": line}, bus=bus, clock=clock, quota=quota)
         self.ingest.step(timeout_s=0)
         self.node.events(timeout_s=0)
 
@@ -51,6 +54,7 @@ class Plant:
             ack = decode(event.payload, Ack)
             acked += ack.acked
             nacked |= {nack.id: nack.reason for nack in ack.nacked}
+            self.deferred |= {nack.id: nack.reason for nack in ack.deferred}
         return acked, nacked
 
 
@@ -120,6 +124,19 @@ def with_crop(candidate: Candidate, crop: bytes, *, form: str = "jpeg") -> Candi
     return msgspec.structs.replace(candidate, id=name, crop=crop, crop_format=form)
 
 
+def many_passes(make: MakeCandidate) -> Candidate:
+    """A JPEG that has its one pass over the pixels a dozen times."""
+    crop = make(1).crop
+    start = crop.index(b"\xff\xda")
+    return with_crop(make(1), crop[:start] + crop[start:-2] * 12 + b"\xff\xd9")
+
+
+def progressive(make: MakeCandidate) -> Candidate:
+    buffer = io.BytesIO()
+    Pillow.open(io.BytesIO(make(1).crop)).save(buffer, "JPEG", progressive=True)
+    return with_crop(make(1), buffer.getvalue())
+
+
 def packed(values: list[float], dtype: str = "float32") -> PackedArray:
     return pack(np.array(values, dtype=dtype))
 
@@ -139,6 +156,8 @@ BAD: dict[str, tuple[str, Callable[[MakeCandidate], Candidate | bytes]]] = {
     "unknown format": ("crop", lambda make: make(1, crop_format="gif")),
     "broken crop": ("crop", lambda make: with_crop(make(1), make(1).crop[:-300])),
     "crop bomb": ("crop", bomb),
+    "progressive crop": ("crop", progressive),
+    "crop of many passes": ("crop", many_passes),
     "negative row": ("bounds", lambda make: make(1, row=-1)),
     "huge frame": ("bounds", lambda make: make(1, frame=2**63)),
     "inside nothing": ("bounds", lambda make: make(1, inside=(0, 5))),
@@ -209,18 +228,89 @@ CURABLE: dict[str, tuple[str, Callable[[MakeCandidate], Candidate | bytes]]] = {
 
 
 @pytest.mark.parametrize("fault", CURABLE)
-def test_what_the_centre_can_cure_is_counted_and_told_but_stays_with_the_node(
+def test_what_the_centre_can_cure_is_counted_and_put_off(
     plant: Plant, make_candidate: MakeCandidate, fault: str
 ) -> None:
     kind, make_odd = CURABLE[fault]
-    plant.send(make_odd(make_candidate))
+    odd = make_odd(make_candidate)
+    plant.send(odd)
 
     report = plant.step()
 
     assert plant.answers() == ([], {})
+    assert [name.startswith("n1-0123abcd-1-") for name in plant.deferred] == [True]
     assert plant.pool.ids("strip", state=None) == []
-    assert [refusal.kind for refusal in report.refusals] == [kind]
-    assert plant.pool.counters("strip")[f"refused_{kind}"] == 1
+    assert [(refusal.kind, refusal.curable) for refusal in report.refusals] == [(kind, True)]
+    counters = plant.pool.counters("strip")
+    assert (counters["deferred"], counters[f"deferred_{kind}"], counters["refused"]) == (1, 1, 0)
+
+
+HOURLY = IngestTable(candidates_per_h=3600, bytes_per_h=10**12, saved_h=0.1)
+
+
+def test_a_node_that_brings_too_many_is_put_off_and_let_in_later(
+    pool: Pool, line: LineConfig, clock: ManualClock, make_candidate: MakeCandidate
+) -> None:
+    plant = Plant(pool, line, clock, quota=msgspec.structs.replace(HOURLY, candidates_per_h=50))
+    candidates = [make_candidate(number) for number in range(8)]
+
+    plant.send(*candidates)
+    report = plant.step()
+
+    taken, rest = candidates[:5], candidates[5:]
+    assert plant.answers() == ([candidate.id for candidate in taken], {})
+    assert set(plant.deferred) == {candidate.id for candidate in rest}
+    assert set(plant.deferred.values()) == {
+        "node n1: has brought the 50 candidates an hour that [ingest] in site.toml allows"
+    }
+    assert (report.lines["strip"].new, report.lines["strip"].deferred, report.lines["strip"].refused) == (5, 3, 0)
+    assert sorted(pool.ids("strip")) == sorted(candidate.id for candidate in taken)
+
+    clock.advance(3600 * 2 / 50)
+    plant.send(*rest)
+    plant.step()
+    assert plant.answers() == ([candidate.id for candidate in rest[:2]], {})
+
+
+def test_a_node_that_brings_too_many_bytes_is_put_off_alone(
+    pool: Pool, line: LineConfig, clock: ManualClock, make_candidate: MakeCandidate
+) -> None:
+    """Garbage costs the centre the same work: it is charged too, and who else sends is not held up."""
+    plant = Plant(pool, line, clock, quota=msgspec.structs.replace(HOURLY, bytes_per_h=1_000_000))
+    honest = make_candidate(1, node="n2")
+    other = MemoryBus(plant.broker, filters=(topics.ack("mill", "n2"),))
+    other.start()
+    other.events(timeout_s=0)
+
+    plant.send(*[bytes(30_000)] * 3, make_candidate(2, crop=bytes(30_000)))
+    plant.send(honest, topic="winnow/v1/mill/n2/cand/strip")
+    plant.step()
+
+    assert list(plant.deferred) == []
+    acked, nacked = plant.answers()
+    assert (acked, nacked) == ([], {})
+    assert plant.deferred == {
+        make_candidate(2).id: "node n1: has brought the 1000000 bytes an hour that [ingest] in site.toml allows"
+    }
+    (answer,) = other.events(timeout_s=0)
+    assert isinstance(answer, Received)
+    assert decode(answer.payload, Ack) == Ack(acked=(honest.id,))
+
+
+def test_an_answer_to_many_is_cut_into_messages_that_a_node_reads(plant: Plant, make_candidate: MakeCandidate) -> None:
+    """A node reads no message above its limit: an answer that long was never read, and everything came again."""
+    many = [
+        renamed(make_candidate(number, camera="x" * 5000), digest="0" * 16, seq=10**11 + number)
+        for number in range(256)
+    ]
+
+    plant.send(*many)
+    plant.step()
+
+    sizes = [len(message.payload) for message in plant.broker.sent if message.topic.endswith("/ack")]
+    assert max(sizes) < MAX_MESSAGE_BYTES / 2
+    acked, nacked = plant.answers()
+    assert (acked, set(nacked)) == ([], {candidate.id for candidate in many})
 
 
 def test_an_embedding_of_another_width_than_its_space_is_refused(plant: Plant, make_candidate: MakeCandidate) -> None:
@@ -240,17 +330,18 @@ def test_an_embedding_of_another_width_than_its_space_is_refused(plant: Plant, m
     assert plant.pool.embeddings(plant.pool.ids("strip", space="a" * 64), "a" * 64).shape == (2, 8)
 
 
-def test_a_candidate_of_an_unknown_line_stays_with_its_node(plant: Plant, make_candidate: MakeCandidate) -> None:
+def test_a_candidate_of_an_unknown_line_is_put_off(plant: Plant, make_candidate: MakeCandidate) -> None:
     plant.send(make_candidate(1), topic="winnow/v1/mill/n1/cand/other")
 
     report = plant.step()
 
     assert plant.answers() == ([], {})
+    assert list(plant.deferred) == [make_candidate(1).id]
     assert [refusal.reason for refusal in report.refusals] == [
         'line "other": not a line of site mill; known lines are strip'
     ]
     assert plant.pool.ids("other", state=None) == []
-    assert plant.pool.counters(NO_LINE)["refused_line"] == 1
+    assert plant.pool.counters(NO_LINE)["deferred_line"] == 1
 
 
 def test_no_node_may_call_itself_seed(plant: Plant, make_candidate: MakeCandidate) -> None:

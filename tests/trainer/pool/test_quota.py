@@ -1,0 +1,62 @@
+"""What one node may bring."""
+
+import random
+
+from shared.config import IngestTable
+from trainer.pool.quota import MAX_NODES, Quota
+
+HOUR_S = 3600.0
+
+
+def test_a_node_that_was_alone_for_a_day_brings_a_days_candidates_at_once() -> None:
+    quota = Quota(IngestTable(candidates_per_h=100, bytes_per_h=10**9, saved_h=24.0))
+
+    spent = [quota.spend("n1", size_bytes=30_000, now=5.0) for _ in range(2401)]
+
+    assert spent == [None] * 2400 + ["100 candidates an hour"]
+
+
+def test_over_any_time_no_more_is_let_in_than_was_saved_and_came_since() -> None:
+    table = IngestTable(candidates_per_h=120, bytes_per_h=1_000_000, saved_h=0.5)
+    dice = random.Random(3)  # noqa: S311  # a fixed sequence, no secret
+    quota, now, let_in = Quota(table), 0.0, []
+
+    for _ in range(5000):
+        now += dice.expovariate(1 / 15)
+        size = dice.randint(100, 60_000)
+        if quota.spend("n1", size_bytes=size, now=now) is None:
+            let_in.append((now, size))
+
+    for start in range(0, len(let_in), 50):
+        for end in range(start, len(let_in), 50):
+            hours = (let_in[end][0] - let_in[start][0]) / HOUR_S
+            count = end - start + 1
+            assert count <= 120 * (0.5 + hours) + 1e-6
+            assert sum(size for _, size in let_in[start : end + 1]) <= 1_000_000 * (0.5 + hours) + 1e-3
+    # Nothing is lost either: what was let in comes near what could be.
+    assert sum(size for _, size in let_in) > 0.9 * 1_000_000 * now / HOUR_S
+
+
+def test_what_is_too_much_is_not_charged() -> None:
+    quota = Quota(IngestTable(candidates_per_h=100, bytes_per_h=1_000_000, saved_h=0.1))
+
+    assert quota.spend("n1", size_bytes=100_001, now=0.0) == "1000000 bytes an hour"
+    assert quota.spend("n1", size_bytes=100_000, now=0.0) is None
+
+
+def test_a_clock_that_steps_back_gives_nothing() -> None:
+    quota = Quota(IngestTable(candidates_per_h=10, bytes_per_h=10**9, saved_h=0.1))
+
+    assert quota.spend("n1", size_bytes=1, now=1000.0) is None
+    assert quota.spend("n1", size_bytes=1, now=0.0) == "10 candidates an hour"
+
+
+def test_invented_names_do_not_fill_the_memory() -> None:
+    quota = Quota(IngestTable(candidates_per_h=10, bytes_per_h=10**9, saved_h=0.1))
+
+    for number in range(MAX_NODES + 500):
+        quota.spend(f"n{number}", size_bytes=1, now=0.0)
+        quota.spend("honest", size_bytes=1, now=0.0)
+
+    assert len(quota._accounts) == MAX_NODES
+    assert quota.spend("honest", size_bytes=1, now=0.0) == "10 candidates an hour"
