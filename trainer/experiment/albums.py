@@ -65,6 +65,7 @@ class Albums:
                 done += 1
                 step(done, total)
             parts[split] = Album(images, labels)
+        data.check_classes(parts["train"].labels)
         return cls(parts, len(data.classes))
 
     @property

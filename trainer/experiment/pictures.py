@@ -64,6 +64,7 @@ class Pictures:
                 done += 1
                 step(done, total)
             parts[split] = Part(images, masks)
+        data.check_classes(parts["train"].masks)
         units = Units(rule, [(key, (height, width)) for key in keys["train"]])
         where = [place for place, key in enumerate(keys["train"]) for _ in units.of_image(key)]
         return cls(parts, units, where)

@@ -108,7 +108,11 @@ class DataSet:
     def mask(self, key: str) -> Mask:
         """Read the classes of an image's pixels: ``(h, w)``, 255 where nothing is known."""
         self._expect("segmentation")
-        mask = self.source.truth(self.items[key])
+        item = self.items[key]
+        mask, size = self.source.truth(item), self.source.size(item)
+        # Both are resized each for itself: only here can it be seen that they do not belong together.
+        if mask.shape != size:
+            raise InputError(_unlike(self.source.origin(item), size, mask))
         return mask if self.size_px is None else resized_mask(mask, self.size_px)
 
     def label(self, key: str) -> int:
@@ -137,8 +141,15 @@ class DataSet:
     def _check(self, item: int) -> None:
         image, truth = self.source.image(item), self.source.truth(item)
         if truth.ndim and truth.shape != image.shape[:2]:
+            raise InputError(_unlike(self.source.origin(item), image.shape, truth))
+
+    def check_classes(self, truth: NDArray[np.uint8]) -> None:
+        """Refuse a training split, ``truth`` its classes, that never shows a class: nothing can learn it, and its value would be no result."""
+        counts = np.bincount(truth.reshape(-1), minlength=256)
+        absent = [name for value, name in enumerate(self.classes) if not counts[value]]
+        if absent:
             raise InputError(
-                f"{self.source.origin(item)}: {image.shape[0]} x {image.shape[1]} pixels, its mask is {truth.shape[0]} x {truth.shape[1]}"
+                f"data set {self.name}: {', '.join(absent)} in no {'mask' if self.task == 'segmentation' else 'label'} of the training split; leave the class out of its list, or give images that show it"
             )
 
     def _expect(self, task: Task) -> None:
@@ -193,6 +204,10 @@ def refuse(problems: Sequence[str], *, where: Path | str) -> NoReturn:
     if len(problems) > len(shown):
         shown.append(f"and {len(problems) - len(shown)} more like these")
     raise InputError("\n".join([*shown, f"{where}: {len(problems)} faults"]), problems=tuple(problems))
+
+
+def _unlike(origin: str, size: tuple[int, ...], mask: NDArray[np.uint8]) -> str:
+    return f"{origin}: {size[0]} x {size[1]} pixels, its mask is {mask.shape[0]} x {mask.shape[1]}"
 
 
 def _keys(contents: Sequence[str]) -> list[str]:

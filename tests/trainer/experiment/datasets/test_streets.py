@@ -97,6 +97,16 @@ def test_the_check_of_all_names_a_street_scene_whose_mask_has_another_size(bdd10
     assert caught.value.problems == (f"{bdd100k}/images/10k/val/y1.jpg: 8 x 16 pixels, its mask is 8 x 8",)
 
 
+def test_a_mask_of_another_size_is_not_brought_to_its_images(bdd100k: Path, ask: Any) -> None:
+    """Resized each for itself, the two would fit."""
+    put(bdd100k / "labels" / "sem_seg" / "masks" / "val" / "y1.png", np.zeros((8, 8), dtype=np.uint8))
+    data = load_bdd100k(bdd100k, ask(size_px=(4, 4)))
+    (key,) = [key for key in data.splits["val"] if data.origin(key).endswith("y1.jpg")]
+
+    with pytest.raises(InputError, match=r"y1\.jpg: 8 x 16 pixels, its mask is 8 x 8"):
+        data.mask(key)
+
+
 def test_keys_of_street_scenes_are_hidden_too(cityscapes: Path, ask: Any) -> None:
     data = load_cityscapes(cityscapes, ask())
 
