@@ -33,6 +33,7 @@ from shared.fetcher import build_fetcher, server_time
 from shared.files import read_bounded
 from shared.identity import sha256_hex
 from shared.mqtt import MqttBus
+from shared.precision import Provider
 from shared.release import MANIFEST_NAME, MAX_MANIFEST_BYTES, read_manifest, rollout_path
 
 #: How long the broker may take to answer.
@@ -77,7 +78,7 @@ def _releases(
             if canary is not None:
                 ran = canary.provider
                 yield judge_canary(line, directory.name, canary)
-    provider = "cuda" if ran == "cuda" or (ran is None and first_provider(agent.runtime) == "cuda") else "cpu"
+    provider: Provider = "cuda" if ran == "cuda" or (ran is None and first_provider(agent.runtime) == "cuda") else "cpu"
     yield judge_provider(agent.runtime.provider, provider, device=device_name(provider), strict=agent.runtime.strict)
 
 

@@ -109,7 +109,8 @@ class TaskGraph:
             raise ReleaseError(
                 f"{self.graph.what}: scores of shape {found.shape} for {len(tiles)} tiles of {side} x {side} patches, or not finite; the frame is not judged"
             )
-        return np.clip(found, 0.0, 1.0)
+        scores: Floats = np.clip(found, 0.0, 1.0)
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
