@@ -1,18 +1,15 @@
 """The probes: inverse, most incorrect, expert, and a pool that is half one image."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from shared.errors import StateError
-from trainer.experiment.probes import Inverse, Judged, incorrectness, play, repeated_pool
+from tests.trainer.experiment.repeated_pools import play, repeated_pool
+from trainer.experiment.probes import Inverse, incorrectness
 from trainer.selection.numbers import Floats, Ints
 from trainer.selection.problem import Problem, SelectionError
 from trainer.selection.strategies.random import Random
 from trainer.selection.strategies.ranking import Top
-from trainer.selection.strategies.strategy import Strategy
 
 IMAGES = 30
 START = np.array([3], dtype=np.intp)
@@ -95,43 +92,12 @@ def test_a_unit_without_truth_is_not_called_wrong() -> None:
     assert found.tolist() == [0.0]
 
 
-def test_another_judge_s_scores_replace_the_model_s() -> None:
-    waiting = np.array([0, 2, 4], dtype=np.intp)
-    expert = np.array([0.1, 0.9, 0.8, 1.0, 0.3])
-    problem = scored([0.9, 0.1, 0.2])
-    strategy: Strategy = Judged(Top(), expert, waiting, judge="expert")
-
-    found = strategy.choose(problem, 2, np.random.default_rng(0))
-    alike = Top().choose(replace(problem, scores=expert[waiting]), 2, np.random.default_rng(0))
-
-    assert found.indices.tolist() == alike.indices.tolist() == [1, 2]
-    assert strategy.name == "expert-top"
-    assert problem.scores is not None
-    assert problem.scores.tolist() == [0.9, 0.1, 0.2]
-
-
-def test_a_unit_that_the_judge_did_not_see_is_refused() -> None:
-    with pytest.raises(SelectionError, match="expert: no score for unit 5 of 5"):
-        Judged(Top(), np.zeros(5), np.array([1, 5]), judge="expert")
-    with pytest.raises(SelectionError, match="expert: no score for unit -1 of 5"):
-        Judged(Top(), np.zeros(5), np.array([-1]), judge="expert")
-
-
-def test_the_scores_of_another_pool_are_refused() -> None:
-    judged = Judged(Top(), np.linspace(0, 1, 5), np.arange(5), judge="expert")
-
-    with pytest.raises(SelectionError, match="scores: 5 of them for 3 patches"):
-        judged.choose(scored([0.1, 0.2, 0.3]), 1, np.random.default_rng(0))
-
-
 def test_half_the_pool_is_one_image() -> None:
     pool = repeated_pool(IMAGES, repeated=7)
 
     assert len(pool.image_of) == 2 * IMAGES
     assert pool.copies(np.arange(2 * IMAGES)) == IMAGES + 1
     assert np.bincount(pool.image_of).tolist() == [IMAGES + 1 if image == 7 else 1 for image in range(IMAGES)]
-    with pytest.raises(StateError, match="repeated image 30: expected 0 to 29"):
-        repeated_pool(IMAGES, repeated=30)
 
 
 def test_rounds_that_pick_a_copy_again_are_named() -> None:
