@@ -11,7 +11,7 @@ from shared.console import Step
 from shared.geometry import Image, PatchGrid
 from trainer.acquisition.scorer import MaskScorer
 from trainer.acquisition.scoring import MaskGraph
-from trainer.learning.model import TaskModel
+from trainer.learning.model import TaskModel, at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def rescore(
     top_share: float,
     total: int,
     step: Step,
-    minibatch: int = 64,
+    minibatch: int | None = None,
 ) -> Rescores:
     """Score each crop through the very modules that stand in the task graph, and say what is most in its patch.
 
@@ -47,7 +47,7 @@ def rescore_by(
     grid: PatchGrid,
     total: int,
     step: Step,
-    minibatch: int = 64,
+    minibatch: int | None = None,
 ) -> Rescores:
     """Score each crop through a scorer built on ``grid.as_crop()``, on the device its model is on.
 
@@ -60,7 +60,7 @@ def rescore_by(
     patch = slice(grid.margin_px, grid.margin_px + grid.patch_px)
     done = 0
     with torch.inference_mode():
-        for some in _stacked(crops, minibatch):
+        for some in _stacked(crops, minibatch or at_once(grid.crop_px, grid.crop_px)):
             score, _, _, mask = scorer(torch.from_numpy(some).to(device))
             scores.append(score[:, 0, 0].double().cpu().numpy())
             classes += [_largest_class(seen) for seen in mask[:, patch, patch].cpu().numpy()]

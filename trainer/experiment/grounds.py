@@ -16,7 +16,7 @@ from trainer.experiment.datasets.repeated import repeated_set
 from trainer.experiment.embedding import SegmentationEmbedder
 from trainer.experiment.learner import Ground
 from trainer.experiment.pictures import Pictures, padded
-from trainer.experiment.recipe import Recipe
+from trainer.experiment.recipe import CEILING, Recipe
 from trainer.experiment.segmenting import SegmentationLearner
 from trainer.representation.space import SpaceModule, train_space
 
@@ -62,12 +62,24 @@ def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     )
 
 
+def _watched(recipe: Recipe, data: DataSet, *, measured: Split) -> tuple[Split, ...]:
+    """Name the split that may end a training early: never the one that results are told of."""
+    if not any(recipe.learning_of(arm).stop_patience for arm in (CEILING, *(arm.name for arm in recipe.arms))):
+        return ()
+    if measured == "val" or "val" not in data.splits:
+        raise ConfigError(
+            f"learning.stop_patience: {data.name} has {', '.join(data.splits)} and results are told of {measured}; a training may end early by a val split of its own only, leave it away"
+        )
+    return ("val",)
+
+
 def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     split = measured_split(recipe, data)
     rule = recipe.unit.rule
     if isinstance(rule, Superpixels | Pixels):
         return click_ground(recipe, rule, data, measured=split, step=step)
-    pictures = Pictures.read(data, rule, ("train", split), step=step)
+    watched = _watched(recipe, data, measured=split)
+    pictures = Pictures.read(data, rule, ("train", split, *watched), step=step)
 
     @cache
     def start_space() -> SpaceModule:
@@ -87,6 +99,7 @@ def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
             classes=len(data.classes),
             channels=data.channels,
             begin=start_space if recipe.learning_of(arm).encoder_from == "space" else None,
+            watched=pictures.parts["val"] if watched else None,
         )
 
     def embedder(arm: str) -> SegmentationEmbedder:

@@ -7,7 +7,7 @@ the product's own.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.console import Step
-from shared.errors import StateError
+from shared.errors import ConfigError, StateError
 from shared.geometry import Image
 from trainer.acquisition.build import build_asked_source
 from trainer.acquisition.scorer import PixelSource
 from trainer.experiment.cutting import UnitTable
 from trainer.experiment.datasets.dataset import Split
 from trainer.experiment.learner import Labelled, Measured, Stop, Stopped
-from trainer.experiment.pictures import Pictures, padded, padded_masks
+from trainer.experiment.pictures import Part, Pictures, padded, padded_masks
 from trainer.experiment.probes import incorrectness
 from trainer.experiment.recipe import StudyAcquisition, StudyLearning
 from trainer.experiment.unit_scores import aggregate
@@ -30,17 +30,14 @@ from trainer.labelling.masks import Mask
 from trainer.learning.checkpoints import Checkpoints
 from trainer.learning.compact import STRIDE
 from trainer.learning.evaluate import predict
+from trainer.learning.judging import Judging, judging
 from trainer.learning.loop import train
 from trainer.learning.metrics import confusion, iou, miou
-from trainer.learning.model import TaskModel, best_device, build_model, threads
+from trainer.learning.model import TaskModel, at_once, best_device, build_model, threads
 from trainer.learning.networks import compact_widths
 from trainer.representation.sources import initialise_encoder
 from trainer.representation.space import SpaceModule
 from trainer.selection.numbers import Floats
-
-#: Images that the model sees at once: so many, or fewer where they hold more pixels than such a minibatch of 256 x 256.
-_AT_ONCE: Final = 32
-_PIXELS_AT_ONCE: Final = _AT_ONCE * 256 * 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,14 +52,17 @@ class SegmentationLearner:
     channels: int
     #: Learns what every model's encoder begins with; None begins them from nothing.
     begin: Callable[[], SpaceModule] | None = None
+    #: What ends a training early where the settings say so: images of a split that results are not told of.
+    watched: Part | None = None
 
     def fit(
         self, labelled: Labelled, *, seed: int, step: Step, stop: Stop | None = None, keep: Path | None = None
     ) -> "FittedSegmentation":
         """Train one model, or as many as the ensemble has members, each from weights of its own."""
-        images, masks = self.samples(labelled.units)
-        members = self.acquisition.members if self.acquisition.committee == "ensemble" else 1
         every = self.learning.checkpoint_every
+        images, masks = self.samples(labelled.units)
+        judged = self._judging()
+        members = self.acquisition.members if self.acquisition.committee == "ensemble" else 1
         models = []
         for member in range(members):
             # A single model's seed is the round's own.
@@ -73,16 +73,31 @@ class SegmentationLearner:
                 images,
                 masks,
                 self.learning,
+                checkpoints=None if keep is None or not every else Checkpoints(keep / f"{member}", every=every),
                 classes=self.classes,
                 seed=own,
                 step=_part_of(step, member, members),
                 stop=stop,
-                checkpoints=None if keep is None or not every else Checkpoints(keep / f"{member}", every=every),
+                judging=judged,
             )
             if not report.finished:
                 raise Stopped
             models.append(model.eval())
         return FittedSegmentation(self, models, seed)
+
+    def _judging(self) -> Judging | None:
+        """Judge a training on its way only where that may end it."""
+        if not self.learning.stop_patience:
+            return None
+        if self.watched is None:
+            raise ConfigError("learning.stop_patience: nothing to judge by in this study; leave it away")
+        images, masks = self.watched.images, self.watched.masks
+        return judging(
+            self.learning,
+            padded(images, grain=self.grain),
+            padded_masks(masks, grain=self.grain),
+            classes=self.classes,
+        )
 
     def untrained(self, seed: int) -> TaskModel:
         """Build the network with its first weights."""
@@ -255,11 +270,6 @@ class FittedSegmentation:
             top_share=asked.top_share,
             threshold=source.threshold if asked.threshold is None else asked.threshold,
         )
-
-
-def at_once(height_px: int, width_px: int) -> int:
-    """Say how many images of a size the model sees at once: memory follows the pixels, not the count."""
-    return max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // (height_px * width_px)))
 
 
 def _part_of(step: Step, number: int, parts: int) -> Step:

@@ -13,17 +13,17 @@ from trainer.labelling.masks import IGNORE
 from trainer.learning.calibration import BINS, FOLDS, Calibration, Reliability, cross_fitted
 from trainer.learning.checkpoints import Judgement
 from trainer.learning.metrics import Confusion, confusion, iou, miou
-from trainer.learning.model import TaskModel
+from trainer.learning.model import TaskModel, at_once
 
 #: How many pixels a temperature is fitted on: one number needs few, and all of a reference set may not fit in memory.
 FITTED: Final = 200_000
 
 
-def predict(model: TaskModel, crops: Image, *, minibatch: int = 32) -> NDArray[np.uint8]:
+def predict(model: TaskModel, crops: Image, *, minibatch: int | None = None) -> NDArray[np.uint8]:
     """Return the most likely class of every pixel: ``(n, h, w)`` for crops ``(n, h, w, c)``."""
     masks = np.empty(crops.shape[:3], dtype=np.uint8)
-    for start, logits in _logits(model, crops, minibatch):
-        masks[start : start + minibatch] = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    for some, logits in _logits(model, crops, minibatch):
+        masks[some] = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
     return masks
 
 
@@ -35,21 +35,23 @@ def evaluate(model: TaskModel, crops: Image, masks: NDArray[np.uint8], *, classe
 
 
 def reliability(
-    model: TaskModel, crops: Image, masks: NDArray[np.uint8], *, bins: int = BINS, minibatch: int = 32
+    model: TaskModel, crops: Image, masks: NDArray[np.uint8], *, bins: int = BINS, minibatch: int | None = None
 ) -> Reliability:
     """Count supervised pixels by how sure the model is of them."""
     total = Reliability.none(bins=bins)
-    for start, logits in _logits(model, crops, minibatch):
+    for some, logits in _logits(model, crops, minibatch):
         shares = torch.softmax(logits, dim=1).cpu().numpy()
-        total += Reliability.of(shares, masks[start : start + minibatch], bins=bins)
+        total += Reliability.of(shares, masks[some], bins=bins)
     return total
 
 
-def assess(model: TaskModel, crops: Image, masks: NDArray[np.uint8], *, classes: int, minibatch: int = 32) -> Judgement:
+def assess(
+    model: TaskModel, crops: Image, masks: NDArray[np.uint8], *, classes: int, minibatch: int | None = None
+) -> Judgement:
     """Measure IoU and calibration error in one look at the crops; only supervised pixels count."""
     counts, total = np.zeros((classes, classes), dtype=np.int64), Reliability.none()
-    for start, logits in _logits(model, crops, minibatch):
-        truth = masks[start : start + minibatch]
+    for some, logits in _logits(model, crops, minibatch):
+        truth = masks[some]
         counts += confusion(truth, logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), classes=classes)
         total += Reliability.of(torch.softmax(logits, dim=1).cpu().numpy(), truth)
     return Judgement(
@@ -68,7 +70,7 @@ def calibrate(
     *,
     rng: np.random.Generator,
     most: int = FITTED,
-    minibatch: int = 32,
+    minibatch: int | None = None,
 ) -> Calibration:
     """Give a model the temperature under which labels it was not trained on are likeliest, and say how good it is.
 
@@ -80,7 +82,7 @@ def calibrate(
         masks: ``(n, h, w)``, 255 where nothing is supervised.
         rng: Chooses pixels where there are more than ``most``.
         most: Pixels to fit on.
-        minibatch: Crops at a time.
+        minibatch: Crops at a time; as many as fit well when absent.
     """
     before, model.temperature = model.temperature, 1.0
     supervised = masks != IGNORE
@@ -92,12 +94,12 @@ def calibrate(
     logits, truth = [np.zeros((0, model.classes), dtype=np.float32)], [np.zeros(0, dtype=np.uint8)]
     folds = [np.zeros(0, dtype=np.intp)]
     try:
-        for start, found in _logits(model, crops, minibatch):
-            taken = supervised[start : start + minibatch]
+        for some, found in _logits(model, crops, minibatch):
+            taken = supervised[some]
             taken &= rng.random(taken.shape) < share
             logits.append(found.permute(0, 2, 3, 1).cpu().numpy()[taken])
-            truth.append(masks[start : start + minibatch][taken])
-            folds.append(np.repeat(fold[start : start + minibatch], taken.sum(axis=(1, 2))))
+            truth.append(masks[some][taken])
+            folds.append(np.repeat(fold[some], taken.sum(axis=(1, 2))))
         calibration = cross_fitted(np.concatenate(logits), np.concatenate(truth), np.concatenate(folds))
         before = calibration.temperature
     finally:
@@ -105,12 +107,13 @@ def calibrate(
     return calibration
 
 
-def _logits(model: TaskModel, crops: Image, minibatch: int) -> Iterator[tuple[int, Tensor]]:
-    """Walk the logits of a few crops at a time, each with the number of its first."""
+def _logits(model: TaskModel, crops: Image, minibatch: int | None) -> Iterator[tuple[slice, Tensor]]:
+    """Walk the logits of a few crops at a time, each with where they stand."""
+    size = minibatch or at_once(*crops.shape[1:3])
     device = next(model.parameters()).device
     model.eval()
-    for start in range(0, len(crops), minibatch):
-        pixels = torch.from_numpy(np.ascontiguousarray(crops[start : start + minibatch])).to(device)
+    for some in (slice(start, start + size) for start in range(0, len(crops), size)):
+        pixels = torch.from_numpy(np.ascontiguousarray(crops[some])).to(device)
         with torch.inference_mode():
             logits = model(pixels.permute(0, 3, 1, 2))
-        yield start, logits
+        yield some, logits

@@ -5,7 +5,6 @@ and went on from a checkpoint. Several processes train one model where torchrun 
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,16 +20,14 @@ from shared.console import Step
 from shared.geometry import Image
 from trainer.learning.checkpoints import CheckpointFolder, Checkpoints, Found, Judgement, Manifest, fingerprint
 from trainer.learning.crew import Crew, here
-from trainer.learning.data import Order
 from trainer.learning.guard import CHECK_EVERY, Guard
 from trainer.learning.heads import HeadedNetwork
 from trainer.learning.judging import Judging
 from trainer.learning.log import TrainingLog
-from trainer.learning.model import TaskModel, best_device, threads
-from trainer.learning.objective import Objective, parameter_groups
+from trainer.learning.model import TaskModel, threads
 from trainer.learning.samples import Samples
-from trainer.learning.schedule import rate
 from trainer.learning.state import Training
+from trainer.learning.steps import Steps, begin
 from trainer.learning.weights import pack, to_bytes, unpack
 
 #: How many points a recorded loss curve has at most.
@@ -89,7 +86,7 @@ def train(
     samples = Samples(crops, masks, classes=classes)
     crew = here()
     with threads(settings.threads), _deterministic(seed):
-        training = _begin(model, samples, settings, seed=seed)
+        training = begin(model, samples, settings, seed=seed)
         folder = (
             None
             if checkpoints is None
@@ -99,11 +96,10 @@ def train(
         resumed_from = training.done
         run = _Run(
             training,
-            samples,
             settings,
+            Steps(training, samples, settings, crew),
             crew,
             Guard(training, learning_rate=settings.learning_rate),
-            crew.together(Objective(model, samples.window, samples.class_weights, crew)),
             TrainingLog(log, settings),
             folder,
             checkpoints.every if checkpoints is not None else 0,
@@ -129,11 +125,10 @@ class _Run:
     """What the steps of one training work with."""
 
     training: Training
-    samples: Samples
     settings: LearningTable
+    steps: Steps
     crew: Crew
     guard: Guard
-    objective: Objective
     log: TrainingLog
     folder: CheckpointFolder | None
     every: int
@@ -149,7 +144,7 @@ class _Run:
                 if self.crew.agree(word=stop is not None and stop()):
                     self._keep()
                     return False
-            self._learn()
+            self.steps.take()
             step(training.done, steps)
             training.seconds = clock.monotonic() - began
             if not self._goes_on():
@@ -162,25 +157,6 @@ class _Run:
         self.log.write(training)
         training.seconds = clock.monotonic() - began
         return True
-
-    def _learn(self) -> None:
-        """Take one step."""
-        training, settings = self.training, self.settings
-        device = next(training.model.parameters()).device
-        for group in training.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate(training.done, settings.steps)
-        training.done += 1
-        minibatch = self.samples.minibatch(training.order, device, self.crew)
-        if minibatch is None:
-            training.skipped += 1
-            return
-        with _precision(device):
-            loss, told = self.objective(*minibatch)
-        training.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        training.optimizer.step()
-        training.losses.append(told.detach())
-        training.steps.append(training.done)
 
     def _goes_on(self) -> bool:
         """Judge the weights where it is their turn; the leader says whether training goes on."""
@@ -197,17 +173,6 @@ class _Run:
         if self.folder is not None:
             self.guard.look()
             self.folder.write(self.training.manifest(), self.training.tensors())
-
-
-def _begin(model: TaskModel, samples: Samples, settings: LearningTable, *, seed: int) -> Training:
-    device = best_device()
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows them one at a time
-    model.train()
-    # A temperature is measured after a training; in it, it would be learned away.
-    model.temperature = 1.0
-    optimizer = torch.optim.AdamW(parameter_groups(model), lr=settings.learning_rate, fused=device.type == "cuda")
-    generator = torch.Generator().manual_seed(seed)
-    return Training(model, optimizer, Order(len(samples.crops), size=settings.minibatch, generator=generator))
 
 
 def _folder(
@@ -257,12 +222,6 @@ def _curve(losses: list[torch.Tensor]) -> tuple[float, ...]:
         return ()
     values = torch.stack(losses).float().cpu().numpy()
     return tuple(float(part.mean()) for part in np.array_split(values, min(CURVE_POINTS, len(values))))
-
-
-def _precision(device: torch.device) -> torch.autocast | nullcontext[None]:
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
 
 
 class _deterministic:  # noqa: N801  # reads as a with-statement

@@ -5,6 +5,7 @@ Normalisation stands inside, so that training, re-scoring and the exported graph
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ from trainer.learning.compact import CompactNet, Window
 from trainer.learning.heads import HeadedNetwork
 from trainer.learning.networks import build_network, every_second
 from trainer.learning.regulariser import BETA_SEGMENTATION
+
+#: Images that a model looks at together, and pixels, whichever is less.
+_IMAGES: Final = 32
+_PIXELS: Final = _IMAGES * 256 * 256
 
 
 def normalised(pixels: Tensor) -> Tensor:
@@ -99,6 +104,11 @@ def build_model(
 def best_device() -> torch.device:
     """Name the device to learn on: the GPU where torch sees one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def at_once(height_px: int, width_px: int) -> int:
+    """Say how many images a model looks at together: what it makes of them on its way has to fit into memory."""
+    return max(1, min(_IMAGES, _PIXELS // (height_px * width_px)))
 
 
 @contextmanager

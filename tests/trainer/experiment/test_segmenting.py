@@ -13,8 +13,9 @@ from trainer.experiment.grounds import lay_ground, open_data
 from trainer.experiment.learner import Labelled
 from trainer.experiment.pictures import Pictures, padded, padded_masks
 from trainer.experiment.recipe import load_recipe
-from trainer.experiment.segmenting import SegmentationLearner, at_once
+from trainer.experiment.segmenting import SegmentationLearner
 from trainer.experiment.units import Parts
+from trainer.learning.model import at_once
 
 ENTROPY = 'measure = "entropy"'
 
@@ -88,6 +89,28 @@ def test_a_network_without_dropout_is_no_dropout_committee(sets: Path) -> None:
 
     with pytest.raises(ConfigError, match="has no dropout"):
         fitted.scores([1], step=quiet)
+
+
+def test_a_study_s_training_ends_early_by_a_split_that_no_result_is_told_of(
+    sets: Path,
+) -> None:
+    text = RECIPE.replace("steps = 4", "steps = 400\njudgements = 200\nstop_patience = 2\nlearning_rate = 1e-9")
+    learner = learner_of(sets, text)
+    seen: list[int] = []
+
+    learner.fit(Labelled((0, 5, 9, 14), 0), seed=1, step=lambda done, _total: seen.append(done))
+
+    assert learner.watched is not None
+    assert learner.watched.images.shape == (2, 32, 32, 1)
+    # So low a rate teaches nothing that could get better.
+    assert seen[-1] < 400
+
+
+def test_no_training_may_end_by_what_results_are_told_of(sets: Path) -> None:
+    text = RECIPE.replace("steps = 4", "steps = 4\nstop_patience = 2")
+
+    with pytest.raises(ConfigError, match=r"learning\.stop_patience: tiny has .* by a val split of its own only"):
+        learner_of(sets, text.replace('name = "tiny"', 'name = "tiny"\nmeasured = "val"'))
 
 
 def test_what_is_trained_on_is_never_measured(sets: Path) -> None:

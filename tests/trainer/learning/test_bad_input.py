@@ -114,6 +114,14 @@ def test_one_image_is_enough(minibatch: int) -> None:
     assert np.isfinite(report.losses).all()
 
 
+def test_a_network_that_cannot_learn_from_one_sample_at_a_time_says_which_setting_to_change() -> None:
+    settings = LearningTable(architecture="deeplabv3plus", encoder="tu-test_resnet", steps=2, minibatch=1, threads=1)
+    model = build_model(settings, classes=3, channels=1, seed=1)
+
+    with pytest.raises(ConfigError, match=r"learning\.minibatch is 1 and crops are 32 px: a norm of deeplabv3plus"):
+        learn(model, *samples(1), settings)
+
+
 def test_masks_of_another_size_are_refused() -> None:
     crops, masks = samples(4)
     model = new_model()

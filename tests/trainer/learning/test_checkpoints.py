@@ -326,6 +326,8 @@ def test_best_weights_survive_a_break(tmp_path: Path) -> None:
     learn(unbroken, None, judging=judged(power=False), settings=short)
 
     assert (report.resumed_from, report.best) == (4, (0.0, 2))
+    assert [(step, found.miou) for step, found in report.judged[:3]] == [(2, 0.0), (4, -1.0), (6, -2.0)]
+    assert report.judged[0][1].per_class == (None, 0.5)
     assert to_bytes(resumed) == to_bytes(unbroken)
 
 

@@ -18,6 +18,8 @@ COMPACT = LearningTable(architecture="compact", encoder="compact-8-16")
         LearningTable(encoder="resnet18", decoder_channels=(32, 16, 16, 8, 8)),
         LearningTable(encoder="tu-lcnet_035", decoder_channels=(16, 16, 8, 8)),
         LearningTable(architecture="fpn", encoder="tu-test_resnet"),
+        # MEAL's own.
+        LearningTable(architecture="deeplabv3plus", encoder="mobilenet_v2"),
     ],
     ids=lambda settings: settings.encoder,
 )
