@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from shared import codec, topics
-from shared.bus import Bus, Connected, Event, Received
+from shared.bus import Bus, Connected, Disconnected, Event, Received
 from shared.clock import Clock
 from shared.errors import LinkError, WireError
 from shared.messages import Heartbeat, LineReport, NodeState, Reported
@@ -30,6 +30,11 @@ class NodeView:
     def online(self) -> bool:
         """Say whether the node, or the broker in its place, last said that it is there."""
         return self.state is not None and self.state.online
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """List what a person should look at on the node."""
+        return () if self.state is None else self.state.troubles
 
     def line(self, name: str) -> LineReport | None:
         """Return what the node reports of one line."""
@@ -81,8 +86,10 @@ def connect(bus: Bus, *, clock: Clock, stop: threading.Event, timeout_s: float, 
             return heard
         if clock.monotonic() >= deadline:
             bus.stop()
+            reasons = [event.reason for event in heard if isinstance(event, Disconnected)]
+            why = f" ({reasons[-1]})" if reasons else ""
             raise LinkError(
-                f"broker {where}: no answer within {timeout_s:g} s; start it, or correct [broker] in site.toml"
+                f"broker {where}: no answer within {timeout_s:g} s{why}; start it, or correct [broker] in site.toml"
             )
         if clock.wait(stop, _POLL_S):
             bus.stop()

@@ -6,6 +6,7 @@ import signal
 import stat
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_agent.log import LOG, set_up_log
+from edge_agent.paths import NodePaths
 from shared.clock import SystemClock
 from shared.config import AgentConfig, load_agent, read_secret
 from shared.console import Console
-from shared.errors import ConfigError
+from shared.errors import ConfigError, StateError
 from shared.sources import RtspSource
 
 if TYPE_CHECKING:
@@ -231,6 +233,42 @@ def doctor(agent_toml: AgentToml, *, as_json: AsJson = False) -> None:
         found.append(finding.state)
     if "fault" in found:
         raise typer.Exit(1)
+
+
+@app.command()
+def dead(
+    agent_toml: AgentToml,
+    *,
+    send_again: Annotated[
+        bool, typer.Option("--send-again", help="Put them back among the candidates to send.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the candidates that the trainer or the broker will not have, and why; the node must not be running.
+
+    The newest hundred are kept. After the cause is cured they can be sent again.
+    """
+    from edge_agent.courier.spool import Spool  # noqa: PLC0415  # help answers without it
+
+    agent, _ = load_agent(agent_toml)
+    path = NodePaths.of(agent_toml, agent).spool
+    if not path.exists():
+        raise StateError(f'{path}: no spool is there yet; "winnow agent run" makes it')
+    console = Console(as_json=as_json)
+    spool = Spool.open(path, cap_bytes=agent.spool.cap_bytes)
+    try:
+        rows = [(entry.id, entry.line, _utc(entry.at), entry.bytes, entry.reason) for entry in spool.dead()]
+        console.table(f"dead of {agent.node}", ("id", "line", "at", "bytes", "reason"), rows)
+        if send_again:
+            accepted = spool.revive()
+            text = f"node {agent.node}: {accepted.new} candidates are sent again, {accepted.evicted} gave way"
+            console.event("revived", text, node=agent.node, candidates=accepted.new, evicted=accepted.evicted)
+    finally:
+        spool.close()
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _frame_number(entry: "tuple[Frame, Patch, Verdict] | BadFrame") -> int:

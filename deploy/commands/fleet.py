@@ -44,6 +44,9 @@ def status(
     if not everyone:
         silent = [name for name, view in fleet.nodes.items() if view.online and view.heartbeat is None]
         console.warn(f"no heartbeat within {wait_s:g} s from {', '.join(sorted(silent))}; their counters are missing")
+    for name, view in sorted(fleet.nodes.items()):
+        for trouble in view.troubles:
+            console.warn(f"node {name}: {trouble}")
     if not fleet.nodes and not as_json:
         console.warn(f"site {site.site}: no node has ever spoken to broker {where}")
     rows = [row for name in sorted(fleet.nodes) for row in _rows(name, fleet.nodes[name])]
@@ -51,8 +54,14 @@ def status(
     show_table(console, f"fleet of {site.site}", columns, rows, people=_FOR_PEOPLE)
 
 
-_FOR_PEOPLE = ("node", "online", "line", "release", "state", "frames", "patches", "sent", "spooled")
-_COUNTERS = ("inspecting", "frames", "patches", "sent", "acked", "spooled", "evicted", "dead")
+_FOR_PEOPLE = (
+    *("node", "online", "line", "release", "state", "frames", "missed", "patches"),
+    *("sent", "spooled", "evicted", "dropped", "dead"),
+)
+_COUNTERS = (
+    *("inspecting", "frames", "bad", "missed", "patches", "sent", "acked", "spooled", "evicted", "dropped", "dead"),
+    *("deferred", "spool_cap_bytes"),
+)
 
 
 def _all_beat(fleet: Fleet) -> bool:
@@ -68,8 +77,21 @@ def _rows(name: str, view: NodeView) -> list[tuple[object, ...]]:
         counters: tuple[object, ...] = (None,) * len(_COUNTERS)
         if beat is not None:
             cameras = [camera for camera in beat.cameras if report is None or camera.line == report.line]
-            frames, patches = sum(c.frames for c in cameras), sum(c.patches for c in cameras)
-            counters = (beat.inspecting, frames, patches, beat.sent, beat.acked, beat.spooled, beat.evicted, beat.dead)
+            counters = (
+                beat.inspecting,
+                sum(camera.frames for camera in cameras),
+                sum(camera.frames_bad for camera in cameras),
+                sum(camera.frames_missed for camera in cameras),
+                sum(camera.patches for camera in cameras),
+                beat.sent,
+                beat.acked,
+                beat.spooled,
+                beat.evicted,
+                beat.handoff_dropped,
+                beat.dead,
+                beat.deferred,
+                beat.spool_cap_bytes,
+            )
         line = (
             (None,) * 5
             if report is None

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent.cli import app
+from edge_agent.courier.spool import Item, Spool
 from edge_agent.releases.activation import Held
-from shared.errors import ConfigError, InputError
+from shared.errors import ConfigError, InputError, StateError
 from shared.images import decode_image
 from tests.edge_agent.inspection.footage import write_video
 
@@ -150,3 +151,36 @@ def test_what_the_courier_would_stumble_over_is_said_at_the_start(
         invoke("run", path)
 
     assert not (tmp_path / "agent").exists()
+
+
+def test_refused_candidates_are_listed_and_sent_again_once_the_cause_is_cured(
+    agent_toml: AgentToml, tmp_path: Path
+) -> None:
+    path = agent_toml()
+    with pytest.raises(StateError, match="no spool is there yet"):
+        invoke("dead", path)
+    assert not (tmp_path / "agent").exists()
+    (tmp_path / "agent").mkdir()
+    spool = Spool.open(tmp_path / "agent/spool.db", cap_bytes=1_000_000)
+    spool.accept([Item(id=name, line="strip", value=1.0, payload=b"1234") for name in ("a", "b")])
+    spool.bury("a", reason="the trainer says: [no] such hash", now=60.0)
+
+    with pytest.raises(StateError, match="in use by another agent; end it first"):
+        invoke("dead", path)
+    spool.close()
+    listed = [json.loads(line) for line in invoke("dead", path, "--json").splitlines()]
+    assert listed == [
+        {
+            "id": "a",
+            "line": "strip",
+            "at": "1970-01-01 00:01:00Z",
+            "bytes": 4,
+            "reason": "the trainer says: [no] such hash",
+        }
+    ]
+
+    assert "1 candidates are sent again" in invoke("dead", path, "--send-again")
+    assert invoke("dead", path, "--json") == ""
+    spool = Spool.open(tmp_path / "agent/spool.db", cap_bytes=1_000_000)
+    assert spool.counts().items == 2
+    spool.close()

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from edge_agent.child import Said
 from edge_agent.courier.spool import Spool
+from edge_agent.handoff import Troubled
 from edge_agent.releases.activation import Held
 from edge_agent.releases.store import ActivationStore
 from edge_agent.supervisor import Ending, Supervisor
@@ -320,6 +322,25 @@ class Stumbling(Supervisor):
 
     def _inspection_argv(self) -> list[str]:
         return [sys.executable, "-c", "raise SystemExit(3)"]
+
+
+def test_why_a_courier_ended_is_told_by_the_next_one(agent_toml: AgentToml, tmp_path: Path) -> None:
+    path = agent_toml()
+    agent, lines = load_agent(path)
+    node = Supervisor(path, agent, tuple(lines), ending=Ending(), console=Console(as_json=True), clock=ManualClock())
+    assert not any(word.startswith("--trouble") for word in node._courier_argv())
+
+    node._inbox.put(Said("courier", Troubled("spool: disk I/O error" + "!" * 1000)))
+    node._take(PATIENCE_S)
+    (tmp_path / "agent/activation.db.corrupt-1").touch()
+
+    told = [word.removeprefix("--trouble=") for word in node._courier_argv() if word.startswith("--trouble")]
+    assert [word[:60] for word in told] == [
+        "activation.db.corrupt-1: was not readable and is set aside i",
+        "the courier was started again: spool: disk I/O error!!!!!!!!",
+    ]
+    assert max(map(len, told)) == 300
+    node._store.close()
 
 
 def test_an_inspection_that_cannot_stay_up_ends_a_finite_run_with_an_error(agent_toml: AgentToml) -> None:

@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,34 @@ def test_a_full_inbox_still_takes_a_change_of_connection() -> None:
 
     assert inbox.take(timeout_s=0, limit=10) == [Received("t", b"2"), Disconnected("gone")]
     assert inbox.dropped == 1
+
+
+def test_an_inbox_holds_no_more_bytes_than_it_may() -> None:
+    inbox = Inbox(max_bytes=1000)
+
+    for size in (400, 400, 300, 100):
+        inbox.put(Received("t", bytes(size)))
+
+    assert inbox.dropped == 1
+    assert [len(event.payload) for event in inbox.take(timeout_s=0, limit=2) if isinstance(event, Received)] == [
+        400,
+        400,
+    ]
+    inbox.put(Received("t", bytes(900)))
+    assert [len(event.payload) for event in inbox.take(timeout_s=0, limit=9) if isinstance(event, Received)] == [
+        100,
+        900,
+    ]
+
+
+def test_who_waits_for_more_than_the_bus_is_woken() -> None:
+    wake = threading.Event()
+    inbox = Inbox(wake=wake)
+    assert not wake.is_set()
+
+    inbox.put(Disconnected("gone"))
+
+    assert wake.is_set()
 
 
 def test_events_come_in_order_and_no_more_than_asked() -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge_agent.courier.ballast import Ballast
-from edge_agent.courier.spool import KEPT_DEAD, Accepted, Item, Spool, SpoolCounts
+from edge_agent.courier.room import RESERVE_BYTES, Disk, room_bytes
+from edge_agent.courier.spool import (
+    _SCHEMA,
+    KEPT_DEAD,
+    KEPT_DEAD_BYTES,
+    Accepted,
+    Dead,
+    Item,
+    Spool,
+    SpoolCounts,
+)
 from edge_agent.database import Opened
 from shared.errors import StateError
 
@@ -147,6 +158,150 @@ def test_a_second_courier_on_the_same_spool_is_refused(tmp_path: Path, spool: Sp
     with pytest.raises(StateError, match="in use by another agent"):
         Spool.open(tmp_path / "spool.db", cap_bytes=CAP, ballast_bytes=0)
     assert ids(spool) == ["a"]
+
+
+def test_the_dead_that_are_kept_do_not_fill_the_disk(spool: Spool) -> None:
+    size = KEPT_DEAD_BYTES // 4
+    for name in ("a", "b", "c", "d", "e", "f"):
+        spool.accept([item(name, size=CAP)])
+        spool._connection.execute("UPDATE candidate SET payload = zeroblob(?)", (size,))
+        spool.bury(name, reason="refused", now=1.0)
+
+    assert [entry.id for entry in spool.dead()] == ["f", "e", "d", "c"]
+    assert spool.counts().dead == 6
+
+
+def test_the_dead_are_listed_and_sent_again_with_their_value(spool: Spool) -> None:
+    spool.accept([item("a", value=7.0), item("b", value=3.0), item("c")])
+    spool.bury("a", reason="no such line", now=5.0)
+    spool.bury("b", reason="too large", now=6.0)
+    assert spool.dead() == [
+        Dead("b", "strip", "too large", 6.0, 1000),
+        Dead("a", "strip", "no such line", 5.0, 1000),
+    ]
+
+    accepted = spool.revive()
+
+    assert accepted == Accepted(new=2, again=0, evicted=0)
+    assert spool.dead() == []
+    values = spool._connection.execute("SELECT id, value FROM candidate ORDER BY id").fetchall()
+    assert values == [("a", 7.0), ("b", 3.0), ("c", 1.0)]
+
+
+def test_a_spool_of_the_first_version_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    old = sqlite3.connect(path)
+    old.executescript(_SCHEMA.replace("CREATE INDEX IF NOT EXISTS candidate_line ON candidate (line, seq);", ""))
+    old.execute("INSERT INTO candidate (id, line, value, bytes, payload) VALUES ('a', 'strip', 2.0, 3, x'010203')")
+    old.execute("INSERT INTO dead (id, line, reason, at, payload) VALUES ('b', 'strip', 'refused', 1.0, x'04')")
+    old.commit()
+    old.close()
+
+    for _ in range(2):
+        spool = Spool.open(path, cap_bytes=CAP, ballast_bytes=0)
+        assert spool.set_aside is None
+        assert ids(spool) == ["a"]
+        assert [entry.id for entry in spool.dead()] == ["b"]
+        assert spool.lines == ("strip",)
+        spool.close()
+
+
+@dataclass
+class Volume:
+    """A disk of which others take more or less."""
+
+    total: int
+    free: int
+
+    def __call__(self, _path: Path) -> Disk:
+        return Disk(total_bytes=self.total, free_bytes=self.free)
+
+
+def test_the_spool_stops_growing_before_the_disk_is_full(tmp_path: Path) -> None:
+    volume = Volume(total=1_000_000_000, free=102_000_000)
+    spool = Spool.open(tmp_path / "spool.db", cap_bytes=100 * CAP, ballast_bytes=0, disk=volume)
+    room = spool.cap_bytes
+    assert 2_000_000 <= room < 2_200_000
+
+    for number in range(40):
+        spool.accept([item(f"c{number}", value=float(number), size=100_000)])
+
+    counts = spool.counts()
+    assert counts.items + counts.evicted == 40
+    assert 15 <= counts.items <= 21
+    assert ids(spool) == [f"c{number}" for number in range(40 - counts.items, 40)]
+    assert (tmp_path / "spool.db").stat().st_size <= room + 200_000
+
+
+def test_what_others_take_from_the_disk_makes_the_spool_smaller_and_gives_nothing_up(tmp_path: Path) -> None:
+    volume = Volume(total=1_000_000_000, free=900_000_000)
+    spool = Spool.open(tmp_path / "spool.db", cap_bytes=5 * CAP, ballast_bytes=0, disk=volume)
+    assert spool.cap_bytes == 5 * CAP
+    spool.accept([item(f"c{number}", size=100_000) for number in range(10)])
+
+    volume.free = 0
+    spool.measure()
+    assert spool.counts().items == 10
+    assert spool.cap_bytes < 5 * CAP
+    accepted = spool.accept([item("dear", value=9.0, size=100_000)])
+    # The count of the evicted takes a page of its own the first time.
+    assert (accepted.new, accepted.evicted in {1, 2}) == (1, True)
+    assert ids(spool)[-1] == "dear"
+
+    volume.free = 900_000_000
+    spool.measure()
+    assert spool.accept([item("more", size=100_000)]).evicted == 0
+    spool.close()
+
+
+@pytest.mark.parametrize(
+    ("held", "total", "free", "room"),
+    [
+        (0, 100 << 30, 50 << 30, (50 << 30) - RESERVE_BYTES),
+        (5 << 20, 100 << 30, RESERVE_BYTES, 5 << 20),
+        (5 << 20, 100 << 30, 0, 5 << 20),
+        (0, 1000 << 20, 300 << 20, 200 << 20),
+    ],
+)
+def test_the_room_is_what_is_free_beyond_a_reserve(held: int, total: int, free: int, room: int) -> None:
+    assert room_bytes(held, Disk(total_bytes=total, free_bytes=free)) == room
+
+
+BROKEN_DISK = """
+import resource, sys
+from pathlib import Path
+from edge_agent.courier.spool import Item, Spool
+from shared.errors import StateError
+
+path = Path(sys.argv[1])
+spool = Spool.open(path, cap_bytes=100_000_000, ballast_bytes=0)
+items = [Item(f"c{number}", "strip", 1.0, bytes(20_000)) for number in range(40)]
+spool.accept(items[:20])
+# A write beyond the limit fails with an error that is not "no space".
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name("spool.db-wal").stat().st_size + 5000, hard))
+try:
+    spool.accept(items[20:])
+except StateError as error:
+    print(error)
+assert spool.counts().items == 20, spool.counts()
+spool.close()
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+spool = Spool.open(path, cap_bytes=100_000_000, ballast_bytes=0)
+assert spool.set_aside is None
+assert [name for _, name in spool.ids_after("strip", 0, limit=100)] == [item.id for item in items[:20]]
+spool.accept(items[20:])
+assert spool.counts().items == 40
+"""
+
+
+def test_an_error_of_the_disk_is_told_and_what_was_accepted_is_there_afterwards(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BROKEN_DISK, str(tmp_path / "spool.db")]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "spool: disk I/O error; the courier ends and is started again\n"
 
 
 def fill_the_disk(spool: Spool) -> None:
@@ -309,8 +464,6 @@ class SpoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         connection = sqlite3.connect(":memory:", isolation_level=None)
-        from edge_agent.courier.spool import _SCHEMA
-
         connection.executescript(_SCHEMA)
         ballast = Ballast(Path("/nonexistent/ballast"), size_bytes=0)
         self.spool = Spool(Opened(connection), cap_bytes=500, ballast=ballast)
