@@ -72,7 +72,7 @@ class Nursery:
 
     def __init__(self, channel: socket.socket, logs: Path) -> None:
         self._channel = channel
-        self._logs = logs
+        self.logs = logs
         self._lives: list[Life] = []
 
     @classmethod
@@ -94,11 +94,16 @@ class Nursery:
             ours.close()
             process.wait(_WITHIN_S)
 
-    def bear(self, life: str, *arguments: str, log: str, **environment: str) -> Life:
-        """Start ``module:function``; it finds its arguments in ``sys.argv``, its errors go to a log."""
+    def bear(self, life: str, *arguments: str, log: str, is_heard: bool = True, **environment: str) -> Life:
+        """Start ``module:function``; it finds its arguments in ``sys.argv``.
+
+        Its errors go to a log, and so does what it says where nobody will read it from ``stdout``.
+        """
         ins, stdin = os.pipe()
         stdout, outs = os.pipe()
-        errors = os.open(self._logs / log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        errors = os.open(self.logs / log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        if not is_heard:
+            os.dup2(errors, outs)
         word = json.dumps({"life": life, "arguments": arguments, "environment": environment}).encode()
         try:
             socket.send_fds(self._channel, [word], [ins, outs, errors])

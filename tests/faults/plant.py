@@ -38,6 +38,7 @@ _AGENT_TOML = """
 node = "{node}"
 site = "{site}"
 lines = ["small.toml", "large.toml"]
+directory = "{directory}"
 releases_url = "{store}"
 poll_s = 3600.0
 heartbeat_s = {heartbeat_s}
@@ -77,8 +78,12 @@ def write_agent(
     cap_bytes: int = 2_000_000_000,
     heartbeat_s: float = 5.0,
     frames_per_s: float = 5.0,
+    directory: Path = Path("agent"),
 ) -> Path:
-    """Write a node's files into a new folder; return ``agent.toml``."""
+    """Write a node's files into a new folder; return ``agent.toml``.
+
+    The node's ``directory`` may lie elsewhere: on a small disk, say.
+    """
     _write_lines(folder)
     store = folder / "store"
     store.mkdir()
@@ -91,6 +96,7 @@ def write_agent(
         cap_bytes=cap_bytes,
         heartbeat_s=heartbeat_s,
         frames_per_s=frames_per_s,
+        directory=directory,
     )
     path.write_text(text, encoding="utf-8")
     paths_of(path).make()
