@@ -33,8 +33,13 @@ class NodeView:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """List what a person should look at on the node."""
-        return () if self.state is None else self.state.troubles
+        """List what a person should look at on the node, its cameras included."""
+        cameras = () if self.heartbeat is None else self.heartbeat.cameras
+        away = [f"camera {camera.camera}: {camera.away}" for camera in cameras if camera.away]
+        needs = [
+            f"camera {camera.camera} is {', '.join(camera.needs)}: see to it" for camera in cameras if camera.needs
+        ]
+        return (*(() if self.state is None else self.state.troubles), *away, *needs)
 
     def line(self, name: str) -> LineReport | None:
         """Return what the node reports of one line."""

@@ -22,8 +22,10 @@ def _add(before: CameraState, camera: CameraState) -> CameraState:
         frames_missed=before.frames_missed + camera.frames_missed,
         patches=before.patches + camera.patches,
         bytes_seen=before.bytes_seen + camera.bytes_seen,
-        verdicts={
-            reason: before.verdicts.get(reason, 0) + camera.verdicts.get(reason, 0)
-            for reason in before.verdicts | camera.verdicts
-        },
+        verdicts=_sum(before.verdicts, camera.verdicts),
+        faults=_sum(before.faults, camera.faults),
     )
+
+
+def _sum(before: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: before.get(name, 0) + counts.get(name, 0) for name in {**before, **counts}}

@@ -111,6 +111,17 @@ class FilterTable(Table, frozen=True):
     noise: Positive = 0.01
 
 
+class SightTable(Table, frozen=True):
+    """When a frame says that its camera needs care, against what the camera usually shows; 0 never says so."""
+
+    #: Dark: below this share of the usual brightness.
+    dark: Share = 0.5
+    #: Blurred: below this share of the usual sharpness, down or across.
+    blurred: Share = 0.4
+    #: Dirty: more than this share of the view lies under spots that stay.
+    dirty: Share = 0.002
+
+
 class CropTable(Table, frozen=True):
     """How a crop travels."""
 
@@ -258,6 +269,7 @@ class LineConfig(Table, frozen=True):
     geometry: GeometryTable = GeometryTable()
     budget: BudgetTable = BudgetTable()
     filter: FilterTable = FilterTable()
+    sight: SightTable = SightTable()
     crop: CropTable = CropTable()
     pool: PoolTable = PoolTable()
     acquisition: LineAcquisitionTable = LineAcquisitionTable()

@@ -65,6 +65,10 @@ class CameraState(Struct, frozen=True, kw_only=True):
     frame_ms: float = 0.0
     #: Why the camera gives no frames; empty while it does.
     away: str = ""
+    #: What a person should see to: dark, blurred, dirty.
+    needs: tuple[str, ...] = ()
+    #: How many frames showed each of these.
+    faults: dict[str, int] = {}
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):

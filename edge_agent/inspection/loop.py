@@ -18,13 +18,14 @@ from edge_agent.inspection.loading import LoadedRelease
 from edge_agent.inspection.sender import Sender
 from edge_agent.log import LOG
 from edge_agent.stream.filter import Verdict
+from edge_agent.stream.sight import Alarm, Glance
 from shared.clock import Clock
 from shared.errors import ReleaseError
 from shared.messages import CameraState
 
 #: What the spool evicts by, for the random floor: above any gain, so that it stays a uniform sample.
 FLOOR_VALUE: Final = 1e6
-REASONS: Final = ("floor", "novel", "dull", "known", "budget", "oversize")
+REASONS: Final = ("floor", "novel", "dull", "known", "budget", "unclear", "oversize")
 
 
 @dataclass(slots=True)
@@ -64,6 +65,8 @@ class CameraLoop:
         self._frame_number = -1
         self._frame_ms = 0.0
         self._away = ""
+        self._alarm = Alarm()
+        self._faults: Counter[str] = Counter()
         #: Replaced whole after each frame, so that whoever reads it sees one moment.
         self.state = self._state()
 
@@ -89,11 +92,13 @@ class CameraLoop:
         if release is not None and release is not self._inspector.release:
             self._inspector.take_over(release)
         try:
-            judged = self._inspector.judge(frame.image, now=now)
+            ids = {**self._ids, **frame.ids}
+            judged = self._inspector.judge(frame.image, now=now, recipe=ids.get("recipe"))
         except ReleaseError as error:
             self._skip(f"frame {frame.number}: {error}")
             return
         self._frames += 1
+        self._look_after(judged.glance)
         self._patches += len(judged.verdicts)
         self._bytes += frame.image.nbytes
         for index, verdict in enumerate(judged.verdicts):
@@ -123,6 +128,24 @@ class CameraLoop:
         self._sender.offer(Handed(line.line, value, data))
         return True
 
+    def _look_after(self, glance: Glance) -> None:
+        """Count what a frame says of its camera, and tell when somebody should see to it."""
+        self._faults.update(glance.faults)
+        if not self._alarm.note(glance.faults):
+            return
+        if self._alarm.raised:
+            LOG.warning(
+                "camera %s: %s (brightness %.2f and sharpness %.2f of the usual, %.1f %% of the view under dirt); "
+                "what is unclear is not sent as novel: see to the camera",
+                self.name,
+                ", ".join(self._alarm.raised),
+                glance.level,
+                glance.sharpness,
+                100.0 * glance.dirt,
+            )
+        else:
+            LOG.info("camera %s: sees clearly again", self.name)
+
     def _say_away(self, reason: str) -> None:
         """Note that the camera gives no frames, and why, or that it gives them again; said once for each reason."""
         if reason and reason != self._away:
@@ -148,4 +171,6 @@ class CameraLoop:
             verdicts=dict(self._verdicts),
             frame_ms=round(self._frame_ms, 3),
             away=self._away,
+            needs=self._alarm.raised,
+            faults=dict(self._faults),
         )

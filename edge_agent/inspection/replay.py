@@ -64,6 +64,7 @@ def replay(
             yield frame
             continue
         now = frame.number / (table.frames_per_s or _DEFAULT_FRAMES_PER_S)
-        judged = inspector.judge(frame.image, now=now)
+        recipe = {**table.ids, **frame.ids}.get("recipe")
+        judged = inspector.judge(frame.image, now=now, recipe=recipe)
         for index, verdict in enumerate(judged.verdicts):
             yield frame, judged.patch(index), verdict

@@ -24,8 +24,9 @@ from shared.release import SpaceEntry
 _SCORE_OFFSET: Final = 1e-3
 
 #: floor: won the lottery · novel: gain above the threshold · dull: below the score gate · known: gain below
-#: the threshold, or a repeat · budget: worth sending, or never looked at for want of a release, but no budget.
-Reason = Literal["floor", "novel", "dull", "known", "budget"]
+#: the threshold, or a repeat · budget: worth sending, or never looked at for want of a release, but no budget ·
+#: unclear: the camera does not see it clearly, so that its score and novelty say nothing of the line.
+Reason = Literal["floor", "novel", "dull", "known", "budget", "unclear"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Screening:
     passed: Mask
     #: The patches that the second step wants embeddings of, ascending.
     wanted: NDArray[np.intp]
+    #: What the camera does not see clearly; None when it sees all.
+    unclear: Mask | None = None
 
 
 class StreamFilter:
@@ -90,13 +93,16 @@ class StreamFilter:
             if labelled is not None:
                 self._memory.add(labelled)
 
-    def screen(self, now: float, count: int, scores: Floats | None) -> Screening:
+    def screen(self, now: float, count: int, scores: Floats | None, unclear: Mask | None = None) -> Screening:
         """Draw the floor and apply the score gate.
+
+        The floor goes on whatever the camera sees: it is a sample of just that.
 
         Args:
             now: Any clock that does not step back.
             count: How many patches the frame has.
             scores: ``(count,)``, None while no task graph runs.
+            unclear: ``(count,)``, the patches that the camera does not see clearly.
         """
         for budget in self._budgets(self._floor, self._novel):
             budget.refill(now)
@@ -106,10 +112,18 @@ class StreamFilter:
             passed = np.zeros(count, dtype=np.bool_)
         elif self._gate is None or scores is None:
             passed = np.ones(count, dtype=np.bool_)
-        else:
+        elif unclear is None:
             passed = self._gate.passes(scores, self._rng)
+        else:
+            # What is unclear must not move the level that the scores of the line are ranked at.
+            passed = np.zeros(count, dtype=np.bool_)
+            clear = np.flatnonzero(~unclear)
+            if len(clear):
+                passed[clear] = self._gate.passes(scores[clear], self._rng)
+        if unclear is not None:
+            passed &= ~unclear
         wanted = np.flatnonzero(floor | passed) if not self._cold else np.zeros(0, dtype=np.intp)
-        return Screening(scores, floor, passed, wanted)
+        return Screening(scores, floor, passed, wanted, unclear)
 
     def judge(self, now: float, screening: Screening, embeddings: Embeddings | None) -> list[Verdict]:
         """Give each patch of the frame its verdict and remember what is accepted.
@@ -121,9 +135,10 @@ class StreamFilter:
         """
         idle: Reason = "budget" if self._cold else "dull"
         scores = [None] * len(screening.floor) if screening.scores is None else screening.scores.tolist()
+        unclear = [False] * len(scores) if screening.unclear is None else screening.unclear.tolist()
         verdicts = [
-            Verdict(won, "floor" if won else idle, score)
-            for won, score in zip(screening.floor.tolist(), scores, strict=True)
+            Verdict(won, "floor" if won else "unclear" if hidden else idle, score)
+            for won, hidden, score in zip(screening.floor.tolist(), unclear, scores, strict=True)
         ]
         if len(screening.wanted) == 0:
             return verdicts

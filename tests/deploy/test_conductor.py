@@ -6,14 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from deploy.conductor import Conductor
-from deploy.fleet import Fleet, fleet_filters
+from deploy.fleet import Fleet, NodeView, fleet_filters
 from deploy.rollout import Progress
 from deploy.store import Store
 from shared import codec, topics
 from shared.bus import MemoryBroker, MemoryBus, Received
 from shared.clock import ManualClock
 from shared.errors import LinkError, ReleaseError, StateError
-from shared.messages import Hint, LineReport, NodeState, Reported
+from shared.messages import CameraState, Heartbeat, Hint, LineReport, NodeState, Reported
 from shared.release import Rollout, release_path
 
 SITE = "plant"
@@ -151,3 +151,21 @@ def test_an_unreadable_message_is_counted_and_changes_nothing(broker: MemoryBrok
 
     assert (fleet.nodes, fleet.refused) == (before, 2)
     assert fleet.of_line("steel") == ("n1",)
+
+
+def test_a_camera_that_needs_care_is_a_trouble_of_its_node() -> None:
+    cameras = (
+        CameraState(camera="left", line="steel", needs=("blurred", "dirty")),
+        CameraState(camera="right", line="steel"),
+        CameraState(camera="top", line="steel", away="rtsp://cam: connection refused"),
+    )
+    view = NodeView(
+        state=NodeState(boot="00000001", online=True, troubles=("the disk is nearly full",)),
+        heartbeat=Heartbeat(boot="00000001", at=0.0, cameras=cameras),
+    )
+
+    assert view.troubles == (
+        "the disk is nearly full",
+        "camera top: rtsp://cam: connection refused",
+        "camera left is blurred, dirty: see to it",
+    )

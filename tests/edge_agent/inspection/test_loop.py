@@ -145,6 +145,29 @@ def test_a_camera_that_is_away_says_why_until_it_is_back(
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
 
 
+def test_a_camera_that_blurs_is_told_and_nothing_of_it_is_novel(
+    line: LineConfig, make_release: MakeRelease, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    sharp = [np.kron(rng.integers(60, 200, (32, 32)), np.ones((2, 2))) for _ in range(64)]
+    images = [*sharp[:30], *(np.kron(image[::8, ::8], np.ones((8, 8))) for image in sharp[30:40]), *sharp[40:]]
+    frames = [Frame(n, 0.0, image.astype(np.uint8)[..., None]) for n, image in enumerate(images)]
+    needs: list[tuple[str, ...]] = []
+    camera = ListCamera(frames, between=lambda _: needs.append(bench.loop.state.needs))
+    bench = Bench(line, camera, tmp_path)
+    bench.slot.release = loaded(line, make_release(1))
+
+    with caplog.at_level("INFO", logger="winnow"):
+        candidates = bench.run()
+
+    state = bench.loop.state
+    assert (state.faults, state.verdicts["unclear"], state.frames) == ({"blurred": 10}, 40, 64)
+    assert not {candidate.frame for candidate in candidates} & set(range(30, 40))
+    # Raised with the third blurred frame, and gone when thirty were clear; the last frame is not clear for so long.
+    assert [bool(need) for need in needs] == [False] * 32 + [True] * 31
+    assert [record.levelname for record in caplog.records if "blurred" in record.getMessage()] == ["WARNING"]
+
+
 def test_without_a_release_random_patches_go_without_score_or_embedding(line: LineConfig, tmp_path: Path) -> None:
     line = msgspec.structs.replace(line, budget=BudgetTable(patches_per_hour=1e7, burst=1000, floor_share=0.05))
     bench = Bench(line, ListCamera(pictures(5)), tmp_path)

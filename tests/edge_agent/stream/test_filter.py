@@ -101,6 +101,42 @@ def test_only_what_passes_the_gate_is_embedded() -> None:
     assert wanted == pytest.approx(0.1 * 16 * 500, rel=0.15)
 
 
+def test_what_is_unclear_is_not_sent_as_novel_but_the_floor_goes_on() -> None:
+    budget = BudgetTable(patches_per_hour=36_000.0, burst=100, floor_share=0.3)
+    stream_filter = warm_filter(budget)
+    rng = np.random.default_rng(20)
+    unclear = np.array([True, False] * 8)
+    reasons: Counter[tuple[bool, str]] = Counter()
+
+    for frame in range(200):
+        screening = stream_filter.screen(frame * 0.1, 16, None, unclear)
+        verdicts = stream_filter.judge(frame * 0.1, screening, unit_rows(rng, len(screening.wanted)))
+        reasons.update((bool(hidden), v.reason) for hidden, v in zip(unclear, verdicts, strict=True))
+
+    assert {reason for hidden, reason in reasons if hidden} == {"floor", "unclear"}
+    assert {reason for hidden, reason in reasons if not hidden} >= {"floor", "novel"}
+    # A sample of what the camera sees, clearly or not.
+    assert reasons[True, "floor"] == pytest.approx(reasons[False, "floor"], rel=0.5)
+
+
+def test_what_is_unclear_does_not_move_the_level_of_the_gate() -> None:
+    """Blurred frames score high; the frames after them pass the gate as before."""
+    passes = []
+    for blurred in (False, True):
+        stream_filter = new_filter(settings=FilterTable(gate_share=0.1))
+        stream_filter.swap(scored=True, space=SPACE)
+        rng = np.random.default_rng(21)
+        for frame in range(100):
+            stream_filter.screen(frame * 0.1, 16, rng.random(16) * 0.5)
+            if blurred:
+                stream_filter.screen(frame * 0.1, 16, np.full(16, 0.9), np.ones(16, dtype=np.bool_))
+        screening = stream_filter.screen(11.0, 1000, np.linspace(0.0, 0.5, 1000))
+        passes.append(int(screening.passed.sum()))
+
+    assert passes[1] == pytest.approx(passes[0], abs=20)
+    assert passes[0] > 50
+
+
 def test_cold_sends_the_whole_budget_at_random_and_nothing_else() -> None:
     stream_filter = new_filter(BudgetTable(patches_per_hour=3600.0, burst=10, floor_share=0.05))
     verdicts: Counter[tuple[str, float | None]] = Counter()
