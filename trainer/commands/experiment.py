@@ -20,6 +20,8 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The --out of an experiment run, or one study in it.")]
 
+Recipes = Annotated[Path, typer.Option("--recipes", metavar="DIR", help="Where the recipes lie.")]
+
 
 @app.command("run")
 def run(
@@ -112,6 +114,7 @@ def publish(
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where committed results lie.")] = Path(
         "benchmarks/results"
     ),
+    recipes: Recipes = Path("recipes"),
     as_json: AsJson = False,
 ) -> None:
     """Write finished studies as results to commit: the report, the recipe, a figure for each row of the papers."""
@@ -120,7 +123,7 @@ def publish(
 
     console = Console(as_json=as_json)
     for folder in [folder for out in outs for folder in study_folders(out)]:
-        path = write_result(folder, to)
+        path = write_result(folder, to, recipes)
         console.event("result", f"{path}: the result of {folder.name}", study=folder.name, path=str(path))
 
 
@@ -130,7 +133,7 @@ def methods(
     results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where committed results lie.")] = Path(
         "benchmarks/results"
     ),
-    recipes: Annotated[Path, typer.Option("--recipes", metavar="DIR", help="Where the recipes lie.")] = Path("recipes"),
+    recipes: Recipes = Path("recipes"),
     as_json: AsJson = False,
 ) -> None:
     """List every method of the papers: its setting, what runs it, and what the newest result says beside the paper."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from shared.errors import StateError
 from shared.files import write_durably
-from trainer.experiment.recipe import Recipe
+from trainer.experiment.recipe import Recipe, load_recipe
 from trainer.experiment.record import read_study
 from trainer.experiment.report import ArmReport, StudyReport, build_report, plus_minus
 
@@ -26,9 +26,13 @@ class Result(Struct, frozen=True, kw_only=True):
     report: StudyReport
 
 
-def publish(folder: Path, to: Path) -> Path:
-    """Write the result of a finished study as ``NAME-DATE.json``, and return where."""
-    report, recipe = build_report(folder), read_study(folder).recipe
+def publish(folder: Path, to: Path, recipes: Path) -> Path:
+    """Write the result of a finished study as ``NAME-DATE.json``, and return where.
+
+    Title and rows are those of ``recipes/NAME.toml`` where that is the recipe that was run: they may be written after.
+    """
+    report, recipe = build_report(folder), _recipe(folder, recipes)
+    report = msgspec.structs.replace(report, title=recipe.title, rows=tuple(recipe.rows))
     if report.unfinished:
         raise StateError(
             f"{folder}: {', '.join(report.unfinished)} not held to the end for every seed; nothing was published, run the experiment again to go on"
@@ -46,6 +50,13 @@ def publish(folder: Path, to: Path) -> Path:
     return path
 
 
+def _recipe(folder: Path, recipes: Path) -> Recipe:
+    study = read_study(folder)
+    path = recipes / f"{study.name}.toml"
+    current = load_recipe(path) if path.is_file() else study.recipe
+    return current if current.hash == study.recipe_hash else study.recipe
+
+
 def figure_of(report: StudyReport, speakers: tuple[str, ...]) -> str:
     """Tell the last values of some arms beside those of random choice and of all labels, and what they gained."""
     arms = [arm for arm in report.arms if arm.name in speakers or arm.name == "random"]
@@ -55,7 +66,7 @@ def figure_of(report: StudyReport, speakers: tuple[str, ...]) -> str:
     seeds = len(report.arms[0].seeds)
     told = f"{report.measure} at {arms[0].labels[-1]} labels, {seeds} seed{'s' if seeds > 1 else ''}: {', '.join(ends)}"
     gained = [_gain(arm) for arm in arms if arm.gain is not None]
-    return f"{told}; curve over random: {', '.join(gained)}" if gained else told
+    return f"{told}; curve over random of the same model: {', '.join(gained)}" if gained else told
 
 
 def _gain(arm: ArmReport) -> str:

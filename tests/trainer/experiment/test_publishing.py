@@ -41,32 +41,46 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_a_published_result_speaks_for_its_rows_by_the_arms_that_they_name(study: Path, tmp_path: Path) -> None:
-    path = publish(study, tmp_path / "results")
+    path = publish(study, tmp_path / "results", tmp_path / "recipes")
 
     told = {found.method.id: found for found in standings(tmp_path / "results", tmp_path / "recipes")}
     assert told["A5"].result == told["B3"].result == path.name
     # Trapezoids: kdpp's curve lies 0.1 over random's on the mean, for both seeds.
     assert told["A5"].figure == (
         "mIoU at 20 labels, 2 seeds: random 0.400 ± 0.000, kdpp 0.600 ± 0.000, all labels 0.800 ± 0.000; "
-        "curve over random: kdpp +0.100 (+0.100 to +0.100)"
+        "curve over random of the same model: kdpp +0.100 (+0.100 to +0.100)"
     )
     assert "top 0.300 ± 0.000" in told["B3"].figure
     assert told["A6"].result is None
 
 
 def test_a_result_holds_what_it_takes_to_doubt_it(study: Path, tmp_path: Path) -> None:
-    found = json.loads(publish(study, tmp_path).read_text(encoding="utf-8"))
+    found = json.loads(publish(study, tmp_path, tmp_path).read_text(encoding="utf-8"))
 
     assert found["recipe"]["learning"]["steps"] == 4
     assert found["report"]["recipe_hash"] == load_recipe(study.parent.parent / "boxes.toml").hash
     assert [arm["seeds"] for arm in found["report"]["arms"]] == [[0, 1]] * 3
 
 
+def test_rows_may_be_named_after_a_study_was_run_but_only_those_of_its_recipe(study: Path, tmp_path: Path) -> None:
+    text = RECIPE.replace('rows = ["A5", "B3"]', 'rows = { A6 = ["kdpp"] }')
+    write_recipe(tmp_path / "same", text)
+    write_recipe(tmp_path / "other", text.replace("steps = 4", "steps = 5"))
+
+    same, other = (
+        json.loads(publish(study, tmp_path / name / "results", tmp_path / name).read_text(encoding="utf-8"))
+        for name in ("same", "other")
+    )
+
+    assert (same["rows"], list(same["figures"]), same["report"]["rows"]) == (["A6"], ["A6"], ["A6"])
+    assert (other["rows"], other["recipe"]["learning"]["steps"]) == (["A5", "B3"], 4)
+
+
 def test_an_unfinished_study_is_not_published(study: Path, tmp_path: Path) -> None:
     write_rounds_of(study, 1, "top", [0.2])
 
     with pytest.raises(StateError, match=r"top not held to the end .* nothing was published"):
-        publish(study, tmp_path / "results")
+        publish(study, tmp_path / "results", tmp_path / "recipes")
 
     assert not (tmp_path / "results").exists()
 
