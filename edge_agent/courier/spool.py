@@ -9,7 +9,7 @@ nothing.
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
@@ -121,7 +121,7 @@ class Spool:
         rows = self._file.rows("SELECT line, count(*), sum(bytes) FROM candidate GROUP BY line")
         self._lines = Counter({str(row[0]): int(row[1]) for row in rows})
         self._bytes = sum(int(row[2]) for row in rows)
-        #: Evicted while not even the count could be written.
+        #: Evicted while not even the count could be written: the first transaction that finds room writes it down.
         self._lost = 0
         self._file.measure()
 
@@ -220,7 +220,10 @@ class Spool:
         return SpoolCounts(items=self._lines.total(), bytes=self._bytes, evicted=evicted, dead=dead)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and write down what is counted in memory alone where there is room."""
+        if self._lost:
+            with suppress(FullDiskError), self._transaction():
+                pass
         self._file.close()
 
     def _insert(self, items: Sequence[Item]) -> Accepted:
@@ -297,12 +300,14 @@ class Spool:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        before = self._lines.copy(), self._bytes
+        before = self._lines.copy(), self._bytes, self._lost
         try:
             with self._file.transaction() as connection:
                 yield connection
+                self._count("evicted", self._lost)
+                self._lost = 0
         except BaseException:
-            self._lines, self._bytes = before
+            self._lines, self._bytes, self._lost = before
             raise
 
     def _upgrade(self) -> None:

@@ -341,6 +341,20 @@ def test_a_full_disk_gives_up_the_least_valuable_and_goes_on(tmp_path: Path) -> 
     spool.close()
 
 
+def test_what_a_full_disk_cost_is_still_counted_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool.open(path, cap_bytes=100 * CAP, ballast_bytes=0)
+    fill_the_disk(spool)
+    assert spool.accept([item(f"c{index}", size=5000) for index in range(10)]).evicted == 10
+
+    spool._connection.execute("PRAGMA max_page_count = 1000000")
+    spool.close()
+
+    again = Spool.open(path, cap_bytes=100 * CAP, ballast_bytes=0)
+    assert (again.counts().items, again.counts().evicted) == (0, 10)
+    again.close()
+
+
 SMALL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
