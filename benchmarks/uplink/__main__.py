@@ -7,7 +7,9 @@ ingest with its checks, pool commit, acknowledgement, deleted from the spool. Ca
 default size with its embedding. The rate of a row is the median of its rounds; a ratio is the median of the rounds' ratios.
 
 Why to doubt it: loopback has no latency, publisher, broker and trainer share the cores of one machine, and "durable" is
-what the disk's own flush says: a disk that lies makes the spool and the pool fast.
+what the disk's own flush says: a disk that lies makes the spool and the pool fast. On a busy machine the chain, four
+processes that wait for each other, suffers more than one client that publishes; what it costs each process is the sturdier
+figure: time on a core for each candidate, and how many cores' worth of time the chain got while it ran.
 
     python -m benchmarks.uplink [--json] [--check] [--rounds N] [--candidates N] [--save]
 
@@ -37,6 +39,7 @@ from benchmarks.uplink.chain import (  # noqa: E402
     Courier,
     accepted_per_s,
     config_line,
+    cpu_s,
     received,
     trainer,
     write_config,
@@ -89,7 +92,7 @@ def run(*, rounds: int, count: int) -> dict[str, Any]:
         make = Candidates(config_line(root))
         bare = stack.enter_context(publisher(broker.port))
         words = stack.enter_context(subscriber(broker.port))
-        stack.enter_context(trainer(root))
+        centre = stack.enter_context(trainer(root))
         courier = stack.enter_context(Courier(root, boot=_BOOT))
         spool = Spool.open(root / "bench.db", cap_bytes=2_000_000_000)
         stack.callback(spool.close)
@@ -103,9 +106,14 @@ def run(*, rounds: int, count: int) -> dict[str, Any]:
                 "published": published_per_s(bare, payloads),
                 "accepted": accepted_per_s(spool, candidates, payloads),
                 "delivered": delivered_per_s(bare, payloads, words),
-                "committed": courier.delivered_per_s(candidates, payloads),
             }
-            print(f"round {number}: " + ", ".join(f"{k} {v:.0f}/s" for k, v in rates.items()), file=sys.stderr)
+            processes = {"trainer": centre, "courier": courier.pid, "broker": broker.pid}
+            before = {name: cpu_s(pid) for name, pid in processes.items()}
+            rates["committed"] = courier.delivered_per_s(candidates, payloads)
+            worked = {f"{name}_ms": 1000 * (cpu_s(pid) - before[name]) / count for name, pid in processes.items()}
+            rates |= worked | {"cores": sum(worked.values()) * rates["committed"] / 1000}
+            said = ", ".join(f"{name} {rates[name]:.0f}/s" for name in RATES)
+            print(f"round {number}: {said}, on {rates['cores']:.2f} cores", file=sys.stderr)
             if number:
                 found.append(rates)
         if (there := received(root)) != count * (rounds + 1):
@@ -118,13 +126,14 @@ def run(*, rounds: int, count: int) -> dict[str, Any]:
         "candidate_bytes": round(statistics.mean(sizes)),
         "rounds": found,
         "figures": figures,
+        "load": os.getloadavg()[0],
         "missed": missed(figures),
     }
 
 
 def summary(rounds: list[dict[str, float]]) -> dict[str, float]:
     """Take the medians: of each rate, and of each round's ratios."""
-    figures = {name: statistics.median(rates[name] for rates in rounds) for name in RATES}
+    figures = {name: statistics.median(rates[name] for rates in rounds) for name in rounds[0]}
     for above, below in (("accepted", "published"), ("committed", "delivered")):
         figures[f"{above}/{below}"] = statistics.median(rates[above] / rates[below] for rates in rounds)
     return figures
@@ -149,6 +158,9 @@ def _show(result: dict[str, Any], console: Console) -> None:
         table.add_row(what, f"{figures[name]:,.0f}/s", f">= {least[1]:g}/s" if least else "")
     table.add_row("spool / bare paho published", f"{figures['accepted/published']:.2f}", ">= 0.25")
     table.add_row("whole chain / bare paho delivered", f"{figures['committed/delivered']:.3f}", "reported")
+    costs = ", ".join(f"{name} {figures[f'{name}_ms']:.2f} ms" for name in ("trainer", "courier", "broker"))
+    table.add_row("time on a core for each candidate", costs, "reported")
+    table.add_row("cores that the chain got while it ran", f"{figures['cores']:.2f}", "reported")
     console.print(table)
     machine = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())

@@ -114,6 +114,15 @@ def accepted_per_s(spool: Spool, candidates: Sequence[Candidate], payloads: Sequ
     return rate
 
 
+def cpu_s(pid: int | None) -> float:
+    """Read how long a process has worked so far; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Courier:
     """The courier process, and the supervisor's end of its pipes."""
 
@@ -125,6 +134,7 @@ class Courier:
         self._words: queue.Queue[int] = queue.Queue()
         command = [sys.executable, "-m", "edge_agent.courier", str(agent_toml), "--boot", boot]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.pid = self._process.pid
         threading.Thread(target=self._listen, name="courier-words", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -164,8 +174,8 @@ class Courier:
 
 
 @contextmanager
-def trainer(root: Path) -> Iterator[None]:
-    """Run the trainer's service in a process of its own."""
+def trainer(root: Path) -> Iterator[int]:
+    """Run the trainer's service in a process of its own, and give its number."""
     command = [sys.executable, "-m", "deploy.cli", "trainer", "serve", str(root / "site.toml"), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -176,7 +186,7 @@ def trainer(root: Path) -> Iterator[None]:
         reader = threading.Thread(target=child.stdout.read, name="trainer-words", daemon=True)
         reader.start()
         try:
-            yield
+            yield child.pid
         finally:
             child.terminate()
             child.wait(60)

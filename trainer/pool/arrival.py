@@ -31,9 +31,6 @@ _MAX_GRID: Final = 1_000_000
 #: float16 keeps a unit vector's length to a few thousandths.
 _LENGTH_SLACK: Final = 0.02
 _MAGIC: Final = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n"}
-#: Where a pass over a JPEG's pixels begins. Baseline JPEG has one, or one for each channel; a thumbnail adds its own.
-_SCAN: Final = b"\xff\xda"
-_MAX_SCANS: Final = 8
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ID: Final = re.compile(rb"[a-z0-9][a-z0-9_-]{0,39}-[0-9a-f]{8}-[0-9]{1,12}-[0-9a-f]{16}")
 #: The id stands in front of every candidate; it is looked for no further.
@@ -221,8 +218,8 @@ def _check_crop(candidate: Candidate, grid: PatchGrid) -> None:
             raise _RefusedError(
                 "crop", f"{subject}: crop {height} x {width}, the line's are {grid.crop_px} square", curable=True
             )
-        if image.is_progressive or candidate.crop.count(_SCAN) > _MAX_SCANS:
-            raise _RefusedError("crop", f"{subject}: a JPEG of many passes; nodes write baseline JPEG")
+        if image.is_progressive:
+            raise _RefusedError("crop", f"{subject}: a progressive JPEG, of any number of passes; nodes write baseline")
         # Read whole: a crop that selection or training could not open must not get in.
         image.prove()
     except InputError as error:

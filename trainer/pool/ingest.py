@@ -22,7 +22,7 @@ from trainer.pool.quota import Quota
 
 #: With reasons, so many fit a message with room to spare.
 _NACKS_AT_ONCE: Final = 100
-_LONGEST_REASON: Final = 400
+LONGEST_REASON: Final = 400
 #: Where refusals are counted that name no line of the site.
 NO_LINE = ""
 
@@ -154,14 +154,14 @@ class Ingest:
                 setattr(tally, what, getattr(tally, what) + number)
 
     def _answer(self, arrivals: Sequence[Arrival], refusals: Sequence[Refusal]) -> None:
-        answers: dict[str, _Answer] = defaultdict(_Answer)
+        answers: dict[str, Answer] = defaultdict(Answer)
         for arrival in arrivals:
             answers[arrival.node].acked[arrival.candidate.id] = None
         for refusal in refusals:
             if refusal.node is not None and refusal.id is not None:
                 answer = answers[refusal.node]
                 said = answer.deferred if refusal.curable else answer.nacked
-                said.append(Nack(id=refusal.id, reason=refusal.reason[:_LONGEST_REASON]))
+                said.append(Nack(id=refusal.id, reason=refusal.reason[:LONGEST_REASON]))
         for node, answer in sorted(answers.items()):
             try:
                 for ack in answer.messages():
@@ -172,7 +172,7 @@ class Ingest:
 
 
 @dataclass(slots=True)
-class _Answer:
+class Answer:
     """What one node is told after one step."""
 
     acked: dict[str, None] = field(default_factory=dict)
