@@ -8,10 +8,10 @@ import pytest
 
 from deploy.cli import main
 from shared.errors import StateError
-from tests.trainer.experiment.studies import RECIPE, write_recipe, write_rounds_of
+from tests.trainer.experiment.studies import RECIPE, record_of, write_recipe, write_rounds_of
 from trainer.experiment.publishing import publish
 from trainer.experiment.recipe import load_recipe
-from trainer.experiment.record import StudyRecord, open_study
+from trainer.experiment.record import open_study
 from trainer.experiment.standings import standings
 
 
@@ -21,17 +21,7 @@ def study(tmp_path: Path) -> Path:
     text = RECIPE.replace('rows = ["A5", "B3"]', 'rows = { A5 = ["kdpp"], B3 = [] }')
     recipe = load_recipe(write_recipe(tmp_path, text))
     folder = tmp_path / "out" / "boxes"
-    record = StudyRecord(
-        name="boxes",
-        recipe=recipe,
-        recipe_hash=recipe.hash,
-        data_hash="",
-        classes=("background", "light", "dark"),
-        measure="mIoU",
-        split="test",
-        split_kind="official",
-    )
-    open_study(folder, record)
+    open_study(folder, record_of(recipe))
     for seed in (0, 1):
         write_rounds_of(folder, seed, "random", [0.2, 0.4])
         write_rounds_of(folder, seed, "top", [0.2, 0.3])

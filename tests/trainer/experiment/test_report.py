@@ -8,13 +8,12 @@ import pytest
 
 from deploy.cli import main
 from shared.errors import InputError
-from tests.trainer.experiment.studies import RECIPE, write_recipe, write_rounds_of
+from tests.trainer.experiment.studies import RECIPE, record_of, write_recipe, write_rounds_of
 from trainer.experiment.curve_plot import draw_curves
 from trainer.experiment.page import markdown
 from trainer.experiment.recipe import load_recipe
 from trainer.experiment.record import (
     STUDY_NAME,
-    StudyRecord,
     open_study,
     read_study,
     study_folders,
@@ -29,19 +28,7 @@ def study(tmp_path: Path) -> Path:
     """Two seeds of random and top, one of kdpp; the ceiling is 0.8."""
     folder = tmp_path / "out" / "boxes"
     recipe = load_recipe(write_recipe(tmp_path, RECIPE))
-    open_study(
-        folder,
-        StudyRecord(
-            name="boxes",
-            recipe=recipe,
-            recipe_hash=recipe.hash,
-            data_hash="",
-            classes=("background", "light", "dark"),
-            measure="mIoU",
-            split="test",
-            split_kind="official",
-        ),
-    )
+    open_study(folder, record_of(recipe))
     for seed, offset in ((0, 0.0), (1, 0.2)):
         write_rounds_of(folder, seed, "random", [0.2 + offset, 0.3 + offset, 0.4 + offset])
         write_rounds_of(folder, seed, "top", [0.2 + offset, 0.4 + offset, 0.7 + offset], near=0.5)
