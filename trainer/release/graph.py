@@ -62,6 +62,11 @@ def export_space(space: SpaceModule, grid: PatchGrid, *, line: str) -> bytes:
     return _export(space, example, name="patches", outputs=("embedding",), metadata=metadata)
 
 
+def export_module(module: nn.Module, grid: PatchGrid, *, outputs: Sequence[str]) -> bytes:
+    """Export whatever takes tiles, without saying what it is: no release, but something to compare one with."""
+    return _export(module, _tiles(grid), name="tiles", outputs=outputs, metadata={})
+
+
 def read_metadata(data: bytes) -> dict[str, str]:
     """Read what a graph says of itself."""
     return {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}

@@ -16,6 +16,7 @@ from shared.errors import ReleaseError, StateError
 from shared.files import read_bounded, sync_directory, write_durably
 from shared.golden import Golden, write_golden, write_labelled
 from shared.identity import sha256_hex
+from shared.precision import Precision, Provider
 from shared.release import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -31,13 +32,7 @@ from shared.release import (
 )
 from trainer.release.graph import read_metadata
 
-_NAMES: Final[Mapping[Role, str]] = {
-    "task": "task.onnx",
-    "mask": "mask.onnx",
-    "space": "space.onnx",
-    "golden": "golden.bin",
-    "labelled": "labelled.bin",
-}
+_DATA: Final = ("golden", "labelled")
 
 
 def publish(
@@ -51,6 +46,9 @@ def publish(
     labelled: NDArray[np.floating] | None,
     lineage: Lineage,
     now: float,
+    precision: Mapping[Provider, Precision] | None = None,
+    tolerances: Mapping[Role, float] | None = None,
+    parity: Mapping[Role, Mapping[str, float]] | None = None,
 ) -> Manifest:
     """Write a line's release with this number and return its manifest.
 
@@ -58,12 +56,15 @@ def publish(
         store: The root that is served; the release goes to ``releases/<line>/<name>/``.
         line: Whose release it is.
         number: As ``next_number`` gave it; a number that has a manifest is refused.
-        graphs: By role: task, mask, space.
+        graphs: By role: task and mask, also in other precisions, and space.
         space: The id, width and temperature of the space graph, when there is one.
         golden: The self-test for the graphs given.
         labelled: Embeddings ``(n, d)`` of what is labelled, where nodes' novelty memories start.
         lineage: Where the release comes from.
         now: The time of publishing.
+        precision: What each provider runs, where it is not fp32.
+        tolerances: How far a graph may lie from the golden outputs, where it is not the manifest's own.
+        parity: By graph and output, how far it lay from the network.
     """
     name = release_name(line.line, number)
     folder = (store / release_path(line.line, name)).parent
@@ -81,20 +82,27 @@ def publish(
         classes=line.class_names,
         geometry=line.grid,
         files={
-            role: FileEntry(name=_NAMES[role], sha256=sha256_hex(data), bytes=len(data)) for role, data in files.items()
+            role: FileEntry(name=_name(role), sha256=sha256_hex(data), bytes=len(data)) for role, data in files.items()
         },
         space=space,
         lineage=lineage,
+        precision=dict(precision or {}),
+        tolerances=dict(tolerances or {}),
+        parity={role: dict(found) for role, found in (parity or {}).items()},
     )
     written = write_json(manifest)
     # What nodes would refuse must not be published.
     read_manifest(written, sha256=sha256_hex(written), what=f"manifest of {name}")
     for role, data in files.items():
-        write_durably(folder / _NAMES[role], data)
+        write_durably(folder / _name(role), data)
     for parent in (folder.parent, folder.parent.parent, store):
         sync_directory(parent)
     write_durably(folder / MANIFEST_NAME, written)
     return manifest
+
+
+def _name(role: Role) -> str:
+    return f"{role}.bin" if role in _DATA else f"{role}.onnx"
 
 
 def list_manifests(store: Path, line: str) -> list[Manifest]:
@@ -117,7 +125,7 @@ def release_of_run(store: Path, line: str, run: str) -> Manifest | None:
 
 
 def _check_graphs(graphs: Mapping[Role, bytes], name: str, space: SpaceEntry | None) -> None:
-    if unknown := set(graphs) - {"task", "mask", "space"}:
+    if unknown := set(graphs) & set(_DATA):
         raise ReleaseError(f"release {name}: {', '.join(sorted(unknown))} is no graph; it is not published")
     if ("space" in graphs) != (space is not None):
         raise ReleaseError(f"release {name}: a space graph and its entry must come together; it is not published")
@@ -125,7 +133,7 @@ def _check_graphs(graphs: Mapping[Role, bytes], name: str, space: SpaceEntry | N
         raise ReleaseError(
             f"release {name}: the space graph is {sha256_hex(graphs['space'])[:12]}…, its entry says {space.id[:12]}…; it is not published"
         )
-    for role in ("task", "mask"):
-        made_for = read_metadata(graphs[role]).get("release") if role in graphs else name
+    for role in (role for role in graphs if role != "space"):
+        made_for = read_metadata(graphs[role]).get("release")
         if made_for != name:
             raise ReleaseError(f"release {name}: the {role} graph was exported for {made_for}; it is not published")

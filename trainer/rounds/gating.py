@@ -11,8 +11,8 @@ from trainer.learning.weights import load_run
 from trainer.release.gate import GateReport, Measured, judge
 from trainer.release.latency import Latency, measure
 from trainer.release.parity import open_graph
+from trainer.release.variants import export_graph
 from trainer.rounds.machine import HeldBack, Passed, Round
-from trainer.rounds.releasing import export_line_task
 from trainer.rounds.workbench import Workbench
 
 
@@ -92,7 +92,7 @@ def _latency(bench: Workbench, model: TaskModel, serving: TaskModel | None) -> L
         None
         if one is None
         else open_graph(
-            export_line_task(bench.line, one, release="gate"),
+            export_graph("task", one, bench.line, release="gate"),
             what="task graph in the gate",
             provider=settings.latency_provider,
             threads=settings.latency_threads,

@@ -2,18 +2,17 @@
 
 import numpy as np
 
-from shared.config import LineConfig
 from shared.errors import StateError
 from shared.geometry import Image
 from shared.golden import MAX_LABELLED
 from shared.release import Lineage, Manifest, SpaceEntry, release_name
-from trainer.acquisition.line import formula, node_mask_scorer, node_scorer
+from trainer.acquisition.line import node_scorer
 from trainer.learning.model import TaskModel
 from trainer.learning.weights import load_run
 from trainer.release.golden import GOLDEN_TILES, as_tiles, make_golden
-from trainer.release.graph import export_mask, export_task
-from trainer.release.parity import check_parity
+from trainer.release.precision import CALIBRATION_TILES
 from trainer.release.publish import next_number, publish, release_of_run
+from trainer.release.variants import Variants, build_variants
 from trainer.rounds.answering import labels_total
 from trainer.rounds.collecting import received
 from trainer.rounds.embedding import stored_space
@@ -40,18 +39,6 @@ def release_run(bench: Workbench, round_: Round) -> Released:
     return Released(manifest.release, received(bench))
 
 
-def export_line_task(line: LineConfig, model: TaskModel, *, release: str) -> bytes:
-    """Export the task graph of a line's model as its nodes run it."""
-    return export_task(
-        node_scorer(model, line),
-        line.grid,
-        line=line.line,
-        release=release,
-        classes=line.class_names,
-        formula=formula(line),
-    )
-
-
 def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
     line, store = bench.line, bench.paths.public
     model, _ = load_run(bench.paths.runs / run)
@@ -59,14 +46,22 @@ def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
     known = [*bench.pool.labelled(line.line, "seed"), *bench.pool.labelled(line.line, "train")]
     crops = _examples(bench, known)
     number = next_number(store, line.line)
-    task, mask = _graphs(bench, round_, model, crops, release_name(line.line, number))
+    variants = _graphs(bench, round_, model, crops, release_name(line.line, number))
     return publish(
         store,
         line,
         number=number,
-        graphs={"task": task, "mask": mask, "space": stored.graph},
+        graphs={**variants.graphs, "space": stored.graph},
+        precision=variants.precision,
+        tolerances=variants.tolerances,
+        parity=variants.parity,
         space=SpaceEntry(id=space, dim=stored.record.dim, tau=round_.tau or 1.0),
-        golden=make_golden(crops, grid=line.grid, scorer=node_scorer(model, line), space=stored.module),
+        golden=make_golden(
+            crops,
+            grid=line.grid,
+            scorer=node_scorer(model, line, stride=line.release.entropy_stride),
+            space=stored.module,
+        ),
         labelled=bench.pool.embeddings(known[-MAX_LABELLED:], space),
         lineage=Lineage(
             round=round_.number,
@@ -80,27 +75,31 @@ def _publish(bench: Workbench, round_: Round, run: str, space: str) -> Manifest:
     )
 
 
-def _graphs(bench: Workbench, round_: Round, model: TaskModel, crops: Image, release: str) -> tuple[bytes, bytes]:
-    """Export the task graph and the mask graph, and compare each with the model it came from."""
-    line = bench.line
-    tiles = as_tiles(crops, line.grid)
+def _graphs(bench: Workbench, round_: Round, model: TaskModel, crops: Image, release: str) -> Variants:
+    """Make the run's graphs; the first crops are what they are compared on, the others are for measuring ranges."""
+    tiles = as_tiles(crops, bench.line.grid)
     with bench.progress("export", round_.number) as step:
-        step(0, 2)
-        task = export_line_task(line, model, release=release)
-        check_parity(node_scorer(model, line), task, tiles, what=f"task graph of {release}")
-        step(1, 2)
-        masker = node_mask_scorer(model, line)
-        mask = export_mask(
-            masker, line.grid, line=line.line, release=release, classes=line.class_names, formula=formula(line)
+        variants = build_variants(
+            model,
+            bench.line,
+            release=release,
+            tiles=tiles[:GOLDEN_TILES],
+            calibration=tiles[GOLDEN_TILES:] if len(tiles) > GOLDEN_TILES else tiles,
+            step=step,
         )
-        check_parity(masker, mask, tiles, what=f"mask graph of {release}")
-        step(2, 2)
-    return task, mask
+    for precision, why in variants.left_out.items():
+        bench.event(
+            "note",
+            f"round {round_.number}: {release} goes out without {precision}, its nodes run fp32: {why}",
+            round=round_.number,
+            note=f"without {precision}: {why}",
+        )
+    return variants
 
 
 def _examples(bench: Workbench, known: list[str]) -> Image:
-    """Choose the golden tiles' crops: the labelled ones that hold most classes, the newest first among equals."""
+    """Choose the tiles' crops: the labelled ones that hold most classes, the newest first among equals."""
     newest = known[::-1][:MAX_LABELLED]
     variety = {name: len(np.unique(mask)) for name, mask in bench.pool.masks(newest)}
-    chosen = sorted(newest, key=lambda name: -variety[name])[:GOLDEN_TILES]
+    chosen = sorted(newest, key=lambda name: -variety[name])[: GOLDEN_TILES + CALIBRATION_TILES]
     return np.stack([crop for _, crop in bench.pool.crops(chosen, channels=bench.line.grid.channels)])

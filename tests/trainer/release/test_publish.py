@@ -210,3 +210,32 @@ def test_manifests_are_written_the_same_for_the_same_release(built: Any, tmp_pat
         (tmp_path / name / "releases/steel/steel-0001/manifest.json").read_bytes() for name in ("first", "second")
     )
     assert first == second
+
+
+def test_a_release_says_what_each_provider_runs_and_how_far_that_may_lie(built: Any, tmp_path: Path) -> None:
+    graphs = {"task": built.task, "task_int8": built.task, "space": built.space_graph}
+
+    manifest = publish(
+        tmp_path,
+        built.line,
+        **arguments(
+            built,
+            graphs=graphs,
+            precision={"cpu": "int8"},
+            tolerances={"task_int8": 0.1},
+            parity={"task_int8": {"score": 0.01}},
+        ),
+    )
+
+    assert manifest.graph_for("task", "cpu") == "task_int8"
+    assert manifest.files["task_int8"].name == "task_int8.onnx"
+    assert (manifest.tolerance_of("task_int8"), manifest.tolerance_of("task")) == (0.1, 1e-3)
+    assert manifest.parity == {"task_int8": {"score": 0.01}}
+    assert (tmp_path / "releases/steel/steel-0001/task_int8.onnx").read_bytes() == built.task
+
+
+def test_a_precision_without_its_graph_is_not_published(built: Any, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="cpu runs int8, but it has no such task graph"):
+        publish(tmp_path, built.line, **arguments(built, precision={"cpu": "int8"}))
+
+    assert not list(tmp_path.rglob("*"))
