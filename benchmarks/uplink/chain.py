@@ -135,7 +135,8 @@ class Courier:
         command = [sys.executable, "-m", "edge_agent.courier", str(agent_toml), "--boot", boot]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.pid = self._process.pid
-        threading.Thread(target=self._listen, name="courier-words", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="courier-words", daemon=True)
+        self._listener.start()
 
     def __enter__(self) -> Self:
         self._until(0)
@@ -146,6 +147,9 @@ class Courier:
         write_line(cast(BinaryIO, self._process.stdin), Stop())
         self._process.stdin.close()
         self._process.wait(30)
+        self._listener.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

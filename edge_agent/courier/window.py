@@ -2,8 +2,9 @@
 
 A window of candidates is unanswered at a time, shared by the lines so that none starves the others. Each candidate
 waits longer after every try. A line whose candidates the trainer does not take just now rests, longer each time it is
-said again, and gives its places up; what was put off comes round again behind everything else of its line. After a rest
-the newest one goes along: where it is taken, only older ones are at fault and the line need not rest for long.
+said again, gives its places up, and asks with half as many the next time; what was put off comes round again behind
+everything else of its line. After a rest the newest one goes along: where it is taken, only older ones are at fault and
+the line need not rest for long.
 """
 
 import random
@@ -57,6 +58,8 @@ class Lane:
     turn: int = 0
     rests_until: float = 0.0
     rests: int = 0
+    #: How many may be on their way since something was put off; None while nothing was.
+    width: int | None = None
     #: When those that were put off come round again; None when none was.
     round_due: float | None = None
     rounds: int = 0
@@ -82,7 +85,8 @@ class Window:
         room = size - len(self._flights)
         wanted = []
         for name, lane in sorted(self._lanes.items(), key=lambda entry: entry[1].turn):
-            count = min(share - flying[name], room)
+            width = share if lane.width is None else min(share, lane.width)
+            count = min(width - flying[name], room)
             if count > 0 and now >= lane.rests_until:
                 wanted.append(Wanted(name, lane.seq, count, newest=lane.rests > 0))
                 room -= count
@@ -131,6 +135,8 @@ class Window:
             return None
         if (lane := self._lanes.get(flight.line)) is not None:
             lane.rests, lane.rests_until = 0, 0.0
+            if lane.width is not None:
+                lane.width = min(lane.width + 1, self._size)
         return flight.line
 
     def put_off(self, candidate: str, now: float) -> str | None:
@@ -139,6 +145,8 @@ class Window:
         lane = None if flight is None else self._lanes.get(flight.line)
         if flight is None or lane is None:
             return None
+        flying = sum(other.line == flight.line for other in self._flights.values())
+        lane.width = max(1, min(flying, lane.width or flying) // 2)
         # The others of the line are not asked for again: what is committed after all is confirmed all the same.
         self._flights = {name: other for name, other in self._flights.items() if other.line != flight.line}
         lane.rests += 1
@@ -163,4 +171,4 @@ class Window:
         for lane in self._lanes.values():
             if lane.round_due is not None:
                 lane.seq, lane.round_due = 0, None
-            lane.rests, lane.rests_until, lane.rounds = 0, 0.0, 0
+            lane.rests, lane.rests_until, lane.rounds, lane.width = 0, 0.0, 0, None
