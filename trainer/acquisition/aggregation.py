@@ -147,7 +147,10 @@ class PatchScores(nn.Module):
 
     def forward(self, entropy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return score, mean and above, each ``(n, g, g)`` in [0, 1], for a tile's map in nats."""
-        inner = interior(entropy, self.grid)
+        return self.inside(interior(entropy, self.grid))
+
+    def inside(self, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same for the inner map alone."""
         score = self.top(inner) / self.most
         mean = self.mean(inner) / self.most
         # Rounding may leave a hair beyond the ends; the bounds are part of the contract. nan stays nan.

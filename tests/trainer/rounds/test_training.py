@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from shared.clock import ManualClock
 from shared.console import Console
+from trainer.commands.rounds import app
 from trainer.learning.evaluate import assess, reliability
 from trainer.learning.heads import HeadedNetwork
 from trainer.learning.log import LOG_NAME, read_log
@@ -187,6 +191,27 @@ def test_a_picture_that_cannot_be_written_costs_no_run(site: Any, capsys: pytest
     assert CURVES_NAME in warning["warning"]
     assert warning["warning"].endswith("the run is kept without it")
     assert again.weights_sha256 == first.weights_sha256
+
+
+@pytest.mark.soak
+def test_torchrun_trains_a_round_with_two_processes_and_one_voice(site: Any) -> None:
+    CliRunner().invoke(app, ["select", str(site.site_toml)], catch_exceptions=False)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    winnow = [sys.executable, "-m", "deploy.cli", "trainer", "train", str(site.site_toml), "--json"]
+
+    done = subprocess.run([*torchrun, *winnow], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    trained_once = [event for event in told if event["event"] == "trained"]
+    with Pool.open(site.directory) as pool:
+        row = pool.round("steel")
+    assert len(trained_once) == 1
+    assert row is not None
+    assert (row.number, row.stage) == (2, "release")
+    folder = site.directory / "runs" / trained_once[0]["run"]
+    assert read_record(folder).steps == 20
+    assert (folder / CURVES_NAME).is_file()
 
 
 def test_the_patches_that_watch_a_training_are_spread_over_a_large_reference_set() -> None:
