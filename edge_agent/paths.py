@@ -1,7 +1,7 @@
 """The node's directory: which process keeps what where.
 
 Everything below it is the node's alone (mode 0700). ``incoming/`` and ``spool.db`` belong to the courier,
-``activation.db`` and ``releases/`` to the supervisor.
+``activation.db`` and ``releases/`` to the supervisor, ``memory/`` to inspection.
 """
 
 import os
@@ -44,6 +44,11 @@ class NodePaths:
     def spool(self) -> Path:
         """Candidates not yet acknowledged."""
         return self.root / "spool.db"
+
+    @property
+    def memory(self) -> Path:
+        """What the cameras' filters remember of what was sent."""
+        return self.root / "memory"
 
     @property
     def activation(self) -> Path:

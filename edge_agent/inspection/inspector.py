@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.inspection.loading import LoadedRelease
-from edge_agent.stream.filter import StreamFilter, Verdict
+from edge_agent.stream.filter import Keepsake, StreamFilter, Verdict
 from edge_agent.stream.sight import Glance, Sight
 from shared.config import LineConfig
 from shared.geometry import Image, Patch
@@ -42,6 +42,14 @@ class Inspector:
         """Judge the next frame with this release."""
         self.release = release
         self._filter.swap(scored=release.task is not None, space=release.manifest.space, labelled=release.labelled)
+
+    def remember(self) -> Keepsake:
+        """Return what a later start of the node should know of this camera."""
+        return self._filter.remember()
+
+    def recall(self, keepsake: Keepsake, elapsed_s: float) -> None:
+        """Go on from what an earlier start remembered."""
+        self._filter.recall(keepsake, elapsed_s)
 
     def judge(self, image: Image, *, now: float, recipe: str | None = None) -> Judged:
         """Give each patch of a frame its verdict; a ``ReleaseError`` when a graph does not run."""

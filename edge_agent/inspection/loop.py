@@ -14,6 +14,7 @@ from edge_agent.handoff import Handed
 from edge_agent.inspection.cameras.camera import Away, BadFrame, Camera, Frame
 from edge_agent.inspection.candidates import CandidateMaker
 from edge_agent.inspection.inspector import Inspector, Judged
+from edge_agent.inspection.keepsakes import Keepsakes
 from edge_agent.inspection.loading import LoadedRelease
 from edge_agent.inspection.sender import Sender
 from edge_agent.log import LOG
@@ -25,6 +26,8 @@ from shared.messages import CameraState
 
 #: What the spool evicts by, for the random floor: above any gain, so that it stays a uniform sample.
 FLOOR_VALUE: Final = 1e6
+#: How often what the filter remembers is put down, if anything was sent; the first time at once.
+KEEP_S: Final = 60.0
 REASONS: Final = ("floor", "novel", "dull", "known", "budget", "unclear", "oversize")
 
 
@@ -49,6 +52,7 @@ class CameraLoop:
         sender: Sender,
         clock: Clock,
         ids: Mapping[str, str],
+        keepsakes: Keepsakes,
     ) -> None:
         self.name = name
         self.line = inspector.line.line
@@ -64,6 +68,12 @@ class CameraLoop:
         self._frames = self._bad = self._missed = self._patches = self._bytes = 0
         self._frame_number = -1
         self._frame_ms = 0.0
+        self._keepsakes = keepsakes
+        self._keep_at = 0.0
+        self._is_kept = True
+        recalled = keepsakes.recall(name, self.line)
+        if recalled is not None:
+            inspector.recall(*recalled)
         self._away = ""
         self._alarm = Alarm()
         self._faults: Counter[str] = Counter()
@@ -85,7 +95,10 @@ class CameraLoop:
                     self._missed += frame.missed
                     self._say_away("")
                     self._inspect(frame, started)
+                    if not self._is_kept and started >= self._keep_at:
+                        self._keep(started)
             self.state = self._state()
+        self._keep(self._clock.monotonic())
 
     def _inspect(self, frame: Frame, now: float) -> None:
         release = self._slot.release
@@ -124,9 +137,15 @@ class CameraLoop:
         if data is None:
             return False
         self._inspector.charge(verdict, len(data))
+        self._is_kept = False
         value = FLOOR_VALUE if verdict.reason == "floor" else verdict.gain or 0.0
         self._sender.offer(Handed(line.line, value, data))
         return True
+
+    def _keep(self, now: float) -> None:
+        """Have what the filter remembers written by whoever has time for it."""
+        self._keepsakes.put_down(self.name, self.line, self._inspector.remember())
+        self._keep_at, self._is_kept = now + KEEP_S, True
 
     def _look_after(self, glance: Glance) -> None:
         """Count what a frame says of its camera, and tell when somebody should see to it."""

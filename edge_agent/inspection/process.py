@@ -1,4 +1,4 @@
-"""The inspection process: one thread per camera, one that makes graphs, one that hands over, one that talks.
+"""The inspection process: a thread per camera, one that makes graphs, one that hands over, one that keeps, one that talks.
 
 The talking thread owns standard output and never touches a frame. A ``Swap`` is loaded by the graph thread
 and put into the line's slot when it is whole; one that does not come up changes nothing.
@@ -28,6 +28,7 @@ from edge_agent.handoff import (
 from edge_agent.inspection.cameras.build import build_camera
 from edge_agent.inspection.candidates import CandidateMaker
 from edge_agent.inspection.inspector import Inspector
+from edge_agent.inspection.keepsakes import Keepsakes
 from edge_agent.inspection.loading import LoadedRelease
 from edge_agent.inspection.loop import CameraLoop, LineSlot
 from edge_agent.inspection.sender import Sender
@@ -71,7 +72,9 @@ class Inspection:
         self.node = self._agent.node
         self._clock = clock
         self._slots = {camera.line: LineSlot() for camera in self._agent.cameras}
-        self._sender = Sender(NodePaths.of(agent_toml, self._agent).handoff_socket, clock)
+        paths = NodePaths.of(agent_toml, self._agent)
+        self._sender = Sender(paths.handoff_socket, clock)
+        self._keepsakes = Keepsakes(paths.memory, clock)
         self._loops = self._build_loops(
             agent_toml.resolve().parent, boot=boot, until_done=until_done, after=after or {}
         )
@@ -92,6 +95,7 @@ class Inspection:
         cameras = [self._start(f"camera-{loop.name}", self._runner(loop)) for loop in self._loops]
         graphs = self._start("graphs", self._make_graphs)
         sender = self._start("sender", lambda: self._sender.run(self._sender_stop))
+        keeper = self._start("keepsakes", lambda: self._keepsakes.run(self._sender_stop))
         try:
             return self._talk(sink)
         finally:
@@ -101,6 +105,7 @@ class Inspection:
                 thread.join()
             self._sender_stop.set()
             sender.join()
+            keeper.join()
             graphs.join()
 
     def _talk(self, sink: BinaryIO) -> int:
@@ -230,6 +235,7 @@ class Inspection:
                     sender=self._sender,
                     clock=self._clock,
                     ids=table.ids,
+                    keepsakes=self._keepsakes,
                 )
             )
         return loops

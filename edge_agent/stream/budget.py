@@ -31,6 +31,10 @@ class Bucket:
             self.tokens = min(self.burst, self.tokens + max(0.0, now - self._seen_at) * self.per_s)
         self._seen_at = now
 
+    def recall(self, tokens: float, elapsed_s: float) -> None:
+        """Go on with what was left some seconds ago."""
+        self.tokens = min(self.burst, tokens + elapsed_s * self.per_s)
+
     @property
     def fill(self) -> float:
         """How full it is, in [0, 1]."""
@@ -62,6 +66,17 @@ class Budget:
             burst=max(1.0, table.burst * share),
             bytes_per_hour=None if table.bytes_per_hour is None else table.bytes_per_hour * share,
         )
+
+    @property
+    def tokens(self) -> tuple[float, float]:
+        """What is left, in patches and bytes, for a later start to go on from."""
+        return self._patches.tokens, 0.0 if self._bytes is None else self._bytes.tokens
+
+    def recall(self, tokens: tuple[float, float], elapsed_s: float) -> None:
+        """Go on with what an earlier start had left: a start mints nothing."""
+        self._patches.recall(tokens[0], elapsed_s)
+        if self._bytes is not None:
+            self._bytes.recall(tokens[1], elapsed_s)
 
     def refill(self, now: float) -> None:
         """Add what has come in since the last call."""

@@ -42,6 +42,18 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Keepsake:
+    """What a filter remembers across starts of its node."""
+
+    #: Patches and bytes left, of the floor and of the rest.
+    tokens: tuple[float, ...]
+    #: The space of ``rows``, by id.
+    space: str | None
+    #: Embeddings of what was sent, oldest first: ``(n, d)``.
+    rows: Embeddings | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Screening:
     """The first step's answer for one frame."""
 
@@ -69,6 +81,8 @@ class StreamFilter:
         self._gate: ScoreGate | None = None
         self._space: SpaceEntry | None = None
         self._memory: NoveltyMemory | None = None
+        #: From an earlier start, until a release of the same space comes.
+        self._recalled: Keepsake | None = None
         self._cold = True
         self._passers = Rate()
         self._gains = Window()
@@ -77,21 +91,44 @@ class StreamFilter:
         """Take over a release.
 
         Scores and gains of another model are not comparable: both are ranked afresh. The memory is kept while
-        the space stays; in another space it starts from what is labelled.
+        the space stays, and learns what was labelled elsewhere; in another space it starts from what is labelled.
         """
         self._cold = False
         self._gate = ScoreGate(self._settings.gate_share) if scored else None
         self._gains = Window()
-        if space is not None and self._space is not None and space.id == self._space.id:
-            return
-        self._space = space
-        self._memory = None
-        if space is not None:
-            self._memory = NoveltyMemory(
-                dim=space.dim, tau=space.tau, noise=self._settings.noise, capacity=self._settings.memory
-            )
-            if labelled is not None:
-                self._memory.add(labelled)
+        if space is None or self._space is None or space.id != self._space.id:
+            self._space = space
+            self._memory = None if space is None else self._new_memory(space)
+        if self._memory is not None and labelled is not None:
+            self._memory.learn(labelled)
+
+    def remember(self) -> Keepsake:
+        """Return what a later start of the node should know."""
+        tokens = tuple(
+            left for budget in (self._floor, self._novel) for left in ((0.0, 0.0) if budget is None else budget.tokens)
+        )
+        if self._memory is None or self._space is None:
+            # No release yet: what an earlier start remembered is still all there is.
+            kept = self._recalled
+            return Keepsake(tokens, None if kept is None else kept.space, None if kept is None else kept.rows)
+        return Keepsake(tokens, self._space.id, self._memory.rows)
+
+    def recall(self, keepsake: Keepsake, elapsed_s: float) -> None:
+        """Go on from what an earlier start remembered so many seconds ago."""
+        self._recalled = keepsake
+        if len(keepsake.tokens) == 4:
+            for budget, at in ((self._floor, 0), (self._novel, 2)):
+                if budget is not None:
+                    budget.recall((keepsake.tokens[at], keepsake.tokens[at + 1]), elapsed_s)
+
+    def _new_memory(self, space: SpaceEntry) -> NoveltyMemory:
+        memory = NoveltyMemory(dim=space.dim, tau=space.tau, noise=self._settings.noise, capacity=self._settings.memory)
+        kept, self._recalled = self._recalled, None
+        if kept is not None and kept.rows is not None and kept.space == space.id and kept.rows.shape[1] == space.dim:
+            # Half floats are a little longer or shorter than one.
+            lengths = np.linalg.norm(kept.rows, axis=1, keepdims=True)
+            memory.add((kept.rows / np.maximum(lengths, 1e-6)).astype(np.float32))
+        return memory
 
     def screen(self, now: float, count: int, scores: Floats | None, unclear: Mask | None = None) -> Screening:
         """Draw the floor and apply the score gate.

@@ -19,6 +19,7 @@ Embeddings = NDArray[np.float32]
 
 REFACTOR_EVERY: Final = 1000
 _DRIFT: Final = 1e-6
+_LEARNT_AT_ONCE: Final = 64
 
 
 class NoveltyMemory:
@@ -40,6 +41,17 @@ class NoveltyMemory:
 
     def __len__(self) -> int:
         return self._size
+
+    @property
+    def rows(self) -> Embeddings:
+        """A copy of what is remembered, oldest first: ``(n, d)``."""
+        return self._points[: self._size].astype(np.float32)
+
+    def learn(self, embeddings: Embeddings) -> None:
+        """Remember those of some embeddings that are not explained yet: more of the known would push out the sent."""
+        for start in range(0, len(embeddings), _LEARNT_AT_ONCE):
+            some = embeddings[start : start + _LEARNT_AT_ONCE]
+            self.add(some[self.covariance(some).diagonal() > 2.0 * self._noise])
 
     def covariance(self, embeddings: Embeddings) -> Floats:
         """Return what the memory leaves unexplained of some patches and of their likeness to each other.

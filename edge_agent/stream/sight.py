@@ -266,7 +266,8 @@ def _blocks(image: Image) -> Plane:
 def _halved(blocks: Image) -> Plane:
     """Average 2 x 2 pixels and the channels: the sensor's noise would pass for sharpness."""
     n, height, width, channels = blocks.shape
-    return blocks.reshape(n, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4, 5), dtype=np.float32)
+    halved: Plane = blocks.reshape(n, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4, 5), dtype=np.float32)
+    return halved
 
 
 def _sharpness(blocks: Plane, grey: float) -> tuple[float, float]:

@@ -12,8 +12,9 @@ from edge_agent.handoff import Handed
 from edge_agent.inspection.cameras.camera import Away, BadFrame, Frame, Seen
 from edge_agent.inspection.candidates import CandidateMaker
 from edge_agent.inspection.inspector import Inspector
+from edge_agent.inspection.keepsakes import Keepsakes
 from edge_agent.inspection.loading import LoadedRelease
-from edge_agent.inspection.loop import FLOOR_VALUE, CameraLoop, LineSlot
+from edge_agent.inspection.loop import FLOOR_VALUE, KEEP_S, CameraLoop, LineSlot
 from edge_agent.inspection.sender import QUEUE_SIZE, Sender
 from shared import codec
 from shared.clock import ManualClock
@@ -46,8 +47,9 @@ class Bench:
     """One camera's loop with everything around it, and what it handed over."""
 
     def __init__(self, line: LineConfig, camera: ListCamera, directory: Path) -> None:
-        clock = ManualClock()
+        self.clock = clock = ManualClock()
         self.slot = LineSlot()
+        self.keepsakes = Keepsakes(directory / "memory", clock)
         self.sender = Sender(directory / "handoff.sock", clock)
         self.inspector = Inspector(line, rng=np.random.default_rng(0))
         maker = CandidateMaker(node="press-03", boot="0123abcd")
@@ -60,6 +62,7 @@ class Bench:
             sender=self.sender,
             clock=clock,
             ids={"lot": "7", "recipe": "thin"},
+            keepsakes=self.keepsakes,
         )
 
     def run(self) -> list[Candidate]:
@@ -166,6 +169,42 @@ def test_a_camera_that_blurs_is_told_and_nothing_of_it_is_novel(
     # Raised with the third blurred frame, and gone when thirty were clear; the last frame is not clear for so long.
     assert [bool(need) for need in needs] == [False] * 32 + [True] * 31
     assert [record.levelname for record in caplog.records if "blurred" in record.getMessage()] == ["WARNING"]
+
+
+def test_what_was_sent_is_kept_at_once_and_then_once_a_minute(
+    line: LineConfig, make_release: MakeRelease, tmp_path: Path
+) -> None:
+    put: list[int] = []
+
+    class Noting(Keepsakes):
+        def put_down(self, camera: str, line: str, keepsake: Any) -> None:
+            put.append(bench.loop._frame_number)
+            super().put_down(camera, line, keepsake)
+
+    camera = ListCamera(pictures(10), between=lambda _: bench.clock.advance(KEEP_S / 4))
+    bench = Bench(line, camera, tmp_path)
+    bench.loop._keepsakes = Noting(tmp_path / "memory", bench.clock)
+    bench.slot.release = loaded(line, make_release(1))
+
+    bench.run()
+
+    # The last is the camera's end.
+    assert put == [0, 4, 8, 9]
+
+
+def test_a_start_does_not_send_the_known_again(line: LineConfig, make_release: MakeRelease, tmp_path: Path) -> None:
+    release = loaded(line, make_release(1))
+    stop = threading.Event()
+    stop.set()
+    sent = []
+    for _ in range(2):
+        bench = Bench(line, ListCamera(pictures(3)), tmp_path)
+        bench.slot.release = release
+        sent.append(len(bench.run()))
+        bench.keepsakes.run(stop)
+
+    assert sent[0] > 5
+    assert sent[1] == 0
 
 
 def test_without_a_release_random_patches_go_without_score_or_embedding(line: LineConfig, tmp_path: Path) -> None:

@@ -186,7 +186,36 @@ def test_until_done_says_finished_after_the_last_candidate_is_handed_over(
     (camera,) = last.cameras
     assert status == 0
     assert (camera.frames, camera.frames_bad, last.inspecting) == (6, 1, False)
-    assert len(child.handed) == camera.verdicts["floor"] > 0
+    # A loop that runs ahead of the hand-off is counted, to the last candidate.
+    assert len(child.handed) + last.handoff_dropped == camera.verdicts["floor"] > 0
+
+
+def test_a_second_start_of_the_node_sends_only_what_is_new(
+    write_agent: Callable[[str], Path], make_release: MakeRelease, tmp_path: Path
+) -> None:
+    agent_toml = write_agent(FOLDER)
+    release = make_release(1)
+    images, filled = tmp_path / "images", tmp_path / "filled"
+    fill(filled, 4)
+    sent = []
+
+    for _ in range(2):
+        images.mkdir()
+        with started(agent_toml) as child:
+            child.swap(release)
+            child.until(Swapped)
+            # Only now are there frames: without a release chance alone sends.
+            images.rmdir()
+            filled.rename(images)
+            child.until(Counters, where=lambda said: said.cameras[0].frames == 4)
+            child.tell(Stop())
+            assert child.end() == 0
+        images.rename(filled)
+        sent.append(len(child.handed))
+
+    assert sent[0] > 4
+    assert sent[1] == 0
+    assert (tmp_path / "agent" / "memory" / "left.bin").exists()
 
 
 def test_it_is_not_finished_while_candidates_wait_for_the_courier(

@@ -239,6 +239,82 @@ def test_what_is_labelled_is_known_from_the_first_frame() -> None:
     assert reasons == ["known", "known", "known", "novel", "novel"]
 
 
+def test_what_was_labelled_elsewhere_is_known_when_the_next_release_brings_it() -> None:
+    rows = unit_rows(np.random.default_rng(30), 6)
+    stream_filter = warm_filter()
+    offer(stream_filter, rows[:2])
+
+    stream_filter.swap(scored=False, space=SPACE, labelled=rows[1:5])
+    reasons = [verdict.reason for verdict in offer(stream_filter, rows, now=1.0)]
+
+    assert reasons == ["known"] * 5 + ["novel"]
+    # What was known already is not remembered twice.
+    assert remembered(stream_filter) == 6
+
+
+def test_a_start_remembers_what_an_earlier_one_sent() -> None:
+    rows = unit_rows(np.random.default_rng(31), 8)
+    before = warm_filter()
+    offer(before, rows[:5])
+
+    after = new_filter()
+    after.recall(before.remember(), 3.0)
+    after.swap(scored=False, space=SPACE, labelled=rows[4:6])
+
+    assert [verdict.reason for verdict in offer(after, rows)] == ["known"] * 6 + ["novel"] * 2
+
+
+def test_a_start_in_another_space_remembers_nothing() -> None:
+    rows = unit_rows(np.random.default_rng(32), 5)
+    before = warm_filter()
+    offer(before, rows)
+
+    after = new_filter()
+    after.recall(before.remember(), 3.0)
+    after.swap(scored=False, space=OTHER_SPACE)
+
+    assert {verdict.reason for verdict in offer(after, rows)} == {"novel"}
+
+
+def test_a_start_before_its_release_keeps_what_it_was_given() -> None:
+    before = warm_filter()
+    offer(before, unit_rows(np.random.default_rng(33), 5))
+    kept = before.remember()
+
+    cold = new_filter()
+    cold.recall(kept, 0.0)
+    again = cold.remember()
+
+    assert again.space == SPACE.id
+    assert again.rows is not None
+    assert kept.rows is not None
+    np.testing.assert_array_equal(again.rows, kept.rows)
+
+
+def test_starting_again_and_again_mints_no_budget() -> None:
+    """Twenty starts within a minute send what one would have sent in it."""
+    budget = BudgetTable(patches_per_hour=360.0, burst=10, floor_share=0.2, bytes_per_hour=3.6e6)
+    rng = np.random.default_rng(34)
+    sent = sent_bytes = 0
+    kept = None
+
+    for start in range(20):
+        stream_filter = warm_filter(budget, seed=start)
+        if kept is not None:
+            stream_filter.recall(kept, 1.0)
+        for frame in range(4):
+            for verdict in offer(stream_filter, unit_rows(rng, 8), now=frame * 0.5):
+                if verdict.accepted:
+                    stream_filter.charge(verdict, 10_000)
+                    sent += 1
+                    sent_bytes += 10_000
+        kept = stream_filter.remember()
+
+    # 20 starts of 1.5 s and as many pauses of 1 s.
+    assert sent <= 10 + 50.0 * 0.1 + 1
+    assert sent_bytes <= 100_000 + 50.0 * 1000.0 + 2 * 10_000
+
+
 def test_without_a_space_the_score_alone_decides() -> None:
     stream_filter = new_filter(settings=FilterTable(gate_share=0.5))
     stream_filter.swap(scored=True, space=None)
