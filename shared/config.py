@@ -20,21 +20,12 @@ from shared.contradictions import (
 )
 from shared.errors import ConfigError
 from shared.geometry import PatchGrid
-from shared.kinds import Colour, Count, Interval, Name, Port, Positive, Share, Table
+from shared.kinds import Colour, Count, Interval, Name, Positive, Share, Table
 from shared.precision import ReleaseTable
 from shared.sources import CameraTable, SteelLineSource, faults_of_camera
 from shared.tables import read_tables, refuse
+from shared.transport import BrokerTable, IngestTable, SpoolTable
 from shared.ways import GreedySampler, Sampler, StrategyName, Weighting
-
-
-class BrokerTable(Table, frozen=True):
-    """The MQTT 5 broker; the password is read from a file so that it never stands in a configuration."""
-
-    host: str = "127.0.0.1"
-    port: Port = 1883
-    username: str | None = None
-    password_file: str | None = None
-    ca_file: str | None = None
 
 
 class TrainerTable(Table, frozen=True):
@@ -44,15 +35,6 @@ class TrainerTable(Table, frozen=True):
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Meta(ge=0, le=65535)] = 8480
     worker: Name = "main"
-
-
-class IngestTable(Table, frozen=True):
-    """What one node may bring before it is told to wait."""
-
-    candidates_per_h: Count = 10_000
-    bytes_per_h: Annotated[int, Meta(ge=1_000_000, le=10**15)] = 1_000_000_000
-    #: How many hours' worth a node may save up: what it collected while the centre was away comes at once.
-    saved_h: Annotated[float, Meta(ge=0.1, le=1000.0)] = 24.0
 
 
 class SiteConfig(Table, frozen=True):
@@ -291,13 +273,6 @@ class LineConfig(Table, frozen=True):
     def class_names(self) -> tuple[str, ...]:
         """The class map in mask order."""
         return tuple(entry.name for entry in self.classes)
-
-
-class SpoolTable(Table, frozen=True):
-    """Candidates not yet acknowledged."""
-
-    cap_bytes: Annotated[int, Meta(ge=1_000_000)] = 2_000_000_000
-    window: Annotated[int, Meta(ge=1, le=1000)] = 50
 
 
 class RuntimeTable(Table, frozen=True):

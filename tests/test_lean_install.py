@@ -14,10 +14,10 @@ import pytest
 from shared import topics
 from shared.bus import Connected, Received
 from shared.codec import decode
-from shared.config import BrokerTable
 from shared.images import encode_image
 from shared.messages import Heartbeat
 from shared.mqtt import MqttBus
+from shared.transport import BrokerTable
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ROOT / ".wheels"

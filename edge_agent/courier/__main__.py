@@ -25,11 +25,12 @@ from edge_agent.paths import NodePaths
 from shared import codec, topics
 from shared.bus import Will
 from shared.clock import SystemClock
-from shared.config import SpoolTable, load_agent
+from shared.config import load_agent
 from shared.errors import LinkError, StateError, WinnowError, WireError
 from shared.fetcher import build_fetcher
 from shared.messages import NodeState
 from shared.mqtt import MqttBus
+from shared.transport import SpoolTable
 
 #: A broker that is to hear of a broken disk has this long to answer.
 _PATIENCE_S: Final = 5.0

@@ -13,10 +13,11 @@ from edge_agent.courier.uplink import Uplink
 from shared import codec, topics
 from shared.bus import MemoryBroker, MemoryBus, Received
 from shared.clock import ManualClock
-from shared.config import IngestTable, LineConfig, load_line
+from shared.config import LineConfig, load_line
 from shared.identity import CandidateId
 from shared.images import encode_image
 from shared.messages import Ack, Candidate, Nack, WorkerState
+from shared.transport import IngestTable
 from trainer.pool.ingest import Ingest
 from trainer.pool.pool import Pool
 

@@ -7,9 +7,9 @@ import pytest
 from deploy.broker import PrivateBroker, broker_configuration, find_mosquitto, free_port
 from shared.bus import Connected, Event, Received
 from shared.clock import SystemClock
-from shared.config import BrokerTable
 from shared.errors import ConfigError
 from shared.mqtt import MqttBus
+from shared.transport import BrokerTable
 
 
 def _hear(bus: MqttBus, kind: type[Event]) -> Event:

@@ -12,10 +12,10 @@ from deploy.store import Store
 from shared import codec, topics
 from shared.bus import Connected
 from shared.clock import SystemClock
-from shared.config import BrokerTable
 from shared.messages import CameraState, Heartbeat, LineReport, NodeState, Reported
 from shared.mqtt import MqttBus
 from shared.release import release_path
+from shared.transport import BrokerTable
 
 
 def _rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

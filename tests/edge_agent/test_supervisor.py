@@ -23,13 +23,14 @@ from edge_agent.supervisor import Ending, Supervisor
 from shared import codec, topics
 from shared.bus import Connected, Received
 from shared.clock import ManualClock
-from shared.config import BrokerTable, load_agent
+from shared.config import load_agent
 from shared.console import Console
 from shared.errors import StateError
 from shared.identity import CandidateId
 from shared.messages import Ack, Candidate, Heartbeat, NodeState, Reported, WorkerState
 from shared.mqtt import MqttBus
 from shared.release import Rollout
+from shared.transport import BrokerTable
 
 AgentToml = Callable[..., Path]
 Build = Callable[..., Held]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from shared.bus import Connected, Denied, Disconnected, Event, Received, Will
-from shared.config import BrokerTable
 from shared.errors import ConfigError, LinkError
 from shared.mqtt import MqttBus
+from shared.transport import BrokerTable
 
 PATIENCE_S = 15.0
 

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from shared.bus import Connected, Disconnected, Event
-from shared.config import BrokerTable
 from shared.errors import ConfigError
 from shared.mqtt import MqttBus
+from shared.transport import BrokerTable
 
 PATIENCE_S = 30.0
 FROM, UNTIL = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2120, 1, 1, tzinfo=dt.UTC)

@@ -16,9 +16,9 @@ import pytest
 from shared import topics
 from shared.bus import Connected, Received
 from shared.codec import decode, encode
-from shared.config import BrokerTable
 from shared.messages import Ack, Candidate, WorkerState
 from shared.mqtt import MqttBus
+from shared.transport import BrokerTable
 from trainer.pool.pool import Pool
 
 MakeCandidate = Callable[..., Candidate]

@@ -13,9 +13,10 @@ from shared import topics
 from shared.bus import Bus, Connected, Denied, Disconnected, Received
 from shared.clock import Clock
 from shared.codec import encode
-from shared.config import IngestTable, LineConfig
+from shared.config import LineConfig
 from shared.errors import LinkError
 from shared.messages import Ack, Nack
+from shared.transport import IngestTable
 from trainer.pool.arrival import Refusal, check, over_quota, sender_of
 from trainer.pool.pool import Arrival, Pool, PoolAwayError
 from trainer.pool.quota import Quota

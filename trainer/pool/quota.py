@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from shared.config import IngestTable
+from shared.transport import IngestTable
 
 #: Names of nodes come off the wire: no more of them are remembered, the longest silent is forgotten first.
 MAX_NODES: Final = 10_000

@@ -11,9 +11,9 @@ import pytest
 from edge_agent.handoff import Drained, FromCourier, Stop, Troubled, read_lines, write_line
 from shared import codec, topics
 from shared.bus import Received
-from shared.config import BrokerTable
 from shared.messages import Heartbeat, NodeState
 from shared.mqtt import MqttBus
+from shared.transport import BrokerTable
 
 AgentToml = Callable[..., Path]
 PATIENCE_S = 60.0

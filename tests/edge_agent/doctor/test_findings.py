@@ -19,8 +19,9 @@ from edge_agent.doctor.findings import (
 )
 from edge_agent.releases.trial import Canary
 from shared.codec import MAX_MESSAGE_BYTES
-from shared.config import AgentConfig, BudgetTable, ClassTable, LineConfig, SpoolTable
+from shared.config import AgentConfig, BudgetTable, ClassTable, LineConfig
 from shared.sources import CameraTable, FolderSource
+from shared.transport import SpoolTable
 
 LINE = LineConfig(line="strip", classes=(ClassTable(name="steel"), ClassTable(name="scratch")))
 GB = 10**9

@@ -13,10 +13,11 @@ from shared import topics
 from shared.bus import Disconnected, MemoryBroker, MemoryBus, Received
 from shared.clock import ManualClock
 from shared.codec import MAX_MESSAGE_BYTES, decode, encode, pack
-from shared.config import IngestTable, LineConfig
+from shared.config import LineConfig
 from shared.identity import CandidateId
 from shared.images import encode_image
 from shared.messages import Ack, Candidate, Nack, PackedArray
+from shared.transport import IngestTable
 from trainer.pool.ingest import LONGEST_REASON, NO_LINE, Answer, Ingest, StepReport
 from trainer.pool.pool import Pool
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from shared.config import IngestTable
+from shared.transport import IngestTable
 from trainer.pool.quota import MAX_NODES, Quota
 
 HOUR_S = 3600.0
