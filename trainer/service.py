@@ -185,6 +185,8 @@ class Service:
             self._voice.event("broker", "broker: connected", connected=True)
         elif isinstance(change, Disconnected):
             self._connected = False
+            # The bus says a reason once; another one is news.
+            self._said_away = False
             self._say_away(change.reason)
         elif not self._connected and self._clock.monotonic() - self._born > _SILENCE_S:
             self._say_away("no answer")
