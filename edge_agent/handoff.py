@@ -121,10 +121,16 @@ class Troubled(Struct, frozen=True, tag=True):
     reason: str
 
 
-ToInspection = Swap | Stop
+class PacketLimit(Struct, frozen=True, tag=True):
+    """Courier to supervisor to inspection: the largest packet the broker takes, None when it names none."""
+
+    max_packet_bytes: int | None
+
+
+ToInspection = Swap | Stop | PacketLimit
 ToCourier = Fetch | Report | Beat | Stop
 FromInspection = Swapped | SwapRefused | Counters | Finished
-FromCourier = RolloutSeen | Fetched | FetchFailed | Drained | Troubled
+FromCourier = RolloutSeen | Fetched | FetchFailed | Drained | Troubled | PacketLimit
 
 
 class Handed(Struct, frozen=True, array_like=True):

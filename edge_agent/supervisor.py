@@ -26,6 +26,7 @@ from edge_agent.handoff import (
     Finished,
     FromCourier,
     FromInspection,
+    PacketLimit,
     RolloutSeen,
     Swapped,
     SwapRefused,
@@ -134,6 +135,8 @@ class Supervisor:
         self._dropped_before = 0
         self._counters: Counters | None = None
         self._left = 0
+        #: What the broker takes at most, for inspection to size its crops by.
+        self._packet_limit: PacketLimit | None = None
         #: Why the last courier ended, for the next one to tell.
         self._trouble: str | None = None
         self._finished = False
@@ -163,6 +166,8 @@ class Supervisor:
                 self._courier.send(self._beat(self._counters))
         if not self._finished and self._inspection.tick(now):
             self._keeper.inspection_started()
+            if self._packet_limit is not None:
+                self._inspection.send(self._packet_limit)
 
     def _take(self, timeout_s: float) -> None:
         try:
@@ -172,6 +177,9 @@ class Supervisor:
         match event:
             case Said(message=Troubled(reason)):
                 self._trouble = reason
+            case Said(message=PacketLimit() as limit):
+                self._packet_limit = limit
+                self._inspection.send(limit)
             case Said(message=message):
                 self._hear(message)
             case Ended(child=name, status=status):

@@ -1,11 +1,15 @@
 """Topics: ``winnow/v1/<site>/<who>/<what>[/<line>]``."""
 
 from dataclasses import dataclass
+from typing import Final
 
+from shared.codec import MAX_MESSAGE_BYTES
 from shared.errors import WireError
 from shared.identity import is_name
 
 ROOT = "winnow/v1"
+#: What MQTT puts around a payload beside the topic, at most.
+_PACKET_OVERHEAD_BYTES: Final = 16
 
 
 def candidates(site: str, node: str, line: str) -> str:
@@ -56,6 +60,13 @@ def all_nodes(site: str, what: str) -> str:
 def ingest(site: str) -> str:
     """The shared subscription of a site's ingest workers."""
     return f"$share/ingest/{ROOT}/{site}/+/cand/#"
+
+
+def room(topic: str, max_packet_bytes: int | None) -> int:
+    """How many bytes a message on a topic may have: what every reader takes, or less where the broker takes less."""
+    if max_packet_bytes is None:
+        return MAX_MESSAGE_BYTES
+    return min(MAX_MESSAGE_BYTES, max_packet_bytes - len(topic.encode()) - _PACKET_OVERHEAD_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

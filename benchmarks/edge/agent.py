@@ -13,6 +13,8 @@ import numpy as np
 from edge_agent.inspection.cameras.camera import Frame
 from edge_agent.inspection.candidates import CandidateMaker
 from edge_agent.inspection.inspector import Inspector
+from edge_agent.inspection.keepsakes import Keepsakes
+from edge_agent.inspection.keepsakes import Keepsakes
 from edge_agent.inspection.loading import LoadedRelease
 from edge_agent.inspection.loop import CameraLoop, LineSlot
 from edge_agent.inspection.sender import Sender
@@ -99,7 +101,7 @@ def _loop(line: LineConfig, release: LoadedRelease, folder: Path, frames: list[I
         Still(frames),
         Inspector(line, rng=np.random.default_rng(0)),
         LineSlot(release),
-        maker=CandidateMaker(node="bench", boot="00000000"),
+        maker=CandidateMaker(site="bench", node="bench", boot="00000000"),
         sender=sender,
         clock=clock,
         ids={},
@@ -118,6 +120,8 @@ def _published(folder: Path, line: LineConfig, task: bytes) -> Path:
     patch, row = blank[:, : line.grid.patch_px, : line.grid.patch_px], np.eye(1, space.dim, dtype=np.float32)
     manifest = publish(
         folder,
+        keepsakes=Keepsakes(folder / "memory", clock),
+        keepsakes=Keepsakes(folder / "memory", clock),
         line,
         number=1,
         graphs={"task": task, "space": graph},

@@ -14,7 +14,7 @@ from edge_agent.courier.heartbeat import birth, heartbeat, will
 from edge_agent.courier.intake import Intake
 from edge_agent.courier.spool import Item, Spool
 from edge_agent.courier.uplink import Uplink
-from edge_agent.handoff import Beat, Drained, Fetch, FromCourier, Handed, Report, Stop, ToCourier
+from edge_agent.handoff import Beat, Drained, Fetch, FromCourier, Handed, PacketLimit, Report, Stop, ToCourier
 from edge_agent.log import LOG
 from shared import codec, topics
 from shared.bus import Bus, Connected, Denied, Disconnected, Event, Received
@@ -66,6 +66,8 @@ class Courier:
         self._reported: Reported | None = None
         self._beat_due = 0.0
         self._drained: int | None = None
+        #: What the broker takes at most, as inspection was told.
+        self._packet_limit: int | None = None
         #: Why there is no connection.
         self._away = "no answer"
         #: When to say that the broker has not been there yet; None once that is said or no longer true.
@@ -137,8 +139,11 @@ class Courier:
 
     def _handle(self, event: Event) -> None:
         match event:
-            case Connected():
+            case Connected(max_packet_bytes):
                 LOG.info("broker: connected")
+                if max_packet_bytes != self._packet_limit:
+                    self._packet_limit = max_packet_bytes
+                    self._said(PacketLimit(max_packet_bytes))
                 self._patience_until = None
                 self._say_birth()
                 self._say_reported()

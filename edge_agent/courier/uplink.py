@@ -17,8 +17,6 @@ from shared.bus import Bus, Connected, Disconnected, Event, Received, matches
 from shared.errors import LinkError, WireError
 from shared.messages import Ack, Nack, WorkerState
 
-#: What MQTT puts around a payload beside the topic, at most.
-_PACKET_OVERHEAD_BYTES: Final = 16
 #: So often a candidate may end the connection.
 _STRIKES: Final = 3
 
@@ -89,7 +87,7 @@ class Uplink:
                 self._window.leave(candidate)
                 continue
             topic = topics.candidates(self._site, self._node, spooled.line)
-            limit = self._limit(topic)
+            limit = topics.room(topic, self._max_packet_bytes)
             if len(spooled.payload) > limit:
                 if not self._bury(candidate, f"{len(spooled.payload)} bytes, a message may have {limit}", wall):
                     self._window.sent(candidate, now, size_bytes=0)
@@ -102,12 +100,6 @@ class Uplink:
             self._window.sent(candidate, now, size_bytes=len(spooled.payload))
             self.sent += 1
             self.sent_bytes += len(spooled.payload)
-
-    def _limit(self, topic: str) -> int:
-        if self._max_packet_bytes is None:
-            return codec.MAX_MESSAGE_BYTES
-        room = self._max_packet_bytes - len(topic.encode()) - _PACKET_OVERHEAD_BYTES
-        return min(codec.MAX_MESSAGE_BYTES, room)
 
     def _hear_worker(self, topic: str, payload: bytes, now: float) -> None:
         was_open = self.is_open

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_agent.inspection.cameras.camera import Frame
 from edge_agent.inspection.loading import LoadedRelease
 from edge_agent.stream.filter import Verdict
-from shared import codec
+from shared import codec, topics
 from shared.config import LineConfig
 from shared.geometry import Patch
 from shared.identity import CandidateId
@@ -23,9 +23,15 @@ _QUALITY_STEP: Final = 10
 
 
 class CandidateMaker:
-    """Names and packs the candidates of one start of a node; its cameras share the sequence."""
+    """Names and packs the candidates of one start of a node; its cameras share the sequence.
 
-    def __init__(self, *, node: str, boot: str) -> None:
+    A candidate is made to fit what the broker takes. One that was spooled before the broker said so is the courier's.
+    """
+
+    def __init__(self, *, site: str, node: str, boot: str) -> None:
+        #: What the broker takes at most, where it says so.
+        self.max_packet_bytes: int | None = None
+        self._site = site
         self._node = node
         self._boot = boot
         self._sequence = itertools.count()
@@ -49,6 +55,7 @@ class CandidateMaker:
             seq = next(self._sequence)
         pixels = line.grid.crop(frame.image, patch)
         space = None if release is None or release.manifest.space is None else release.manifest.space.id
+        limit = topics.room(topics.candidates(self._site, self._node, line.line), self.max_packet_bytes)
         for quality in _qualities(line):
             crop = encode_image(pixels, form=line.crop.format, quality=quality)
             message = Candidate(
@@ -71,7 +78,7 @@ class CandidateMaker:
                 ids=dict(ids),
             )
             data = codec.encode(message)
-            if len(data) <= codec.MAX_MESSAGE_BYTES:
+            if len(data) <= limit:
                 return data
         return None
 

@@ -17,6 +17,7 @@ import numpy as np
 from edge_agent.handoff import (
     Counters,
     Finished,
+    PacketLimit,
     Stop,
     Swap,
     Swapped,
@@ -74,6 +75,7 @@ class Inspection:
         self._slots = {camera.line: LineSlot() for camera in self._agent.cameras}
         paths = NodePaths.of(agent_toml, self._agent)
         self._sender = Sender(paths.handoff_socket, clock)
+        self._maker = CandidateMaker(site=self._agent.site, node=self._agent.node, boot=boot)
         self._keepsakes = Keepsakes(paths.memory, clock)
         self._loops = self._build_loops(
             agent_toml.resolve().parent, boot=boot, until_done=until_done, after=after or {}
@@ -137,11 +139,13 @@ class Inspection:
         except queue.Empty:
             return None
 
-    def _obey(self, event: Swap | Stop | _Ended | _Hangup) -> int | None:
+    def _obey(self, event: Swap | Stop | PacketLimit | _Ended | _Hangup) -> int | None:
         """Act on an event; the exit status when it ends the process."""
         match event:
             case Swap():
                 self._swaps.put(event)
+            case PacketLimit(max_packet_bytes):
+                self._maker.max_packet_bytes = max_packet_bytes
             case Stop():
                 return 0
             case _Hangup(fault):
@@ -211,7 +215,6 @@ class Inspection:
         return run
 
     def _build_loops(self, base: Path, *, boot: str, until_done: bool, after: Mapping[str, int]) -> list[CameraLoop]:
-        maker = CandidateMaker(node=self._agent.node, boot=boot)
         loops = []
         for table in self._agent.cameras:
             line = self._lines[table.line]
@@ -231,7 +234,7 @@ class Inspection:
                     camera,
                     Inspector(line, rng=rng),
                     self._slots[table.line],
-                    maker=maker,
+                    maker=self._maker,
                     sender=self._sender,
                     clock=self._clock,
                     ids=table.ids,

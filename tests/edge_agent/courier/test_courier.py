@@ -16,10 +16,10 @@ from edge_agent.courier.intake import Intake
 from edge_agent.courier.process import Courier
 from edge_agent.courier.spool import Spool
 from edge_agent.courier.uplink import Uplink
-from edge_agent.handoff import Beat, Drained, FromCourier, Handed, Report, Stop, ToCourier, frame_handed
+from edge_agent.handoff import Beat, Drained, FromCourier, Handed, PacketLimit, Report, Stop, ToCourier, frame_handed
 from edge_agent.paths import dial
 from shared import codec, topics
-from shared.bus import MemoryBroker, MemoryBus, Received
+from shared.bus import Connected, MemoryBroker, MemoryBus, Received
 from shared.clock import SystemClock
 from shared.config import AgentConfig
 from shared.fetcher import FolderFetcher
@@ -305,3 +305,16 @@ def test_a_full_queue_holds_the_sender_back(tmp_path: Path) -> None:
     client.shutdown(socket.SHUT_RDWR)
     client.close()
     intake.close()
+
+
+def test_inspection_hears_of_the_brokers_limit_once_and_of_each_change(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    try:
+        for limit in (None, 9000, 9000, 5000, None):
+            world.bus.inbox.put(Connected(limit))
+            world.turn()
+
+        said = [message.max_packet_bytes for message in world.said if isinstance(message, PacketLimit)]
+        assert said == [9000, 5000, None]
+    finally:
+        world.courier.finish()

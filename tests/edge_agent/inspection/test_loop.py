@@ -16,7 +16,7 @@ from edge_agent.inspection.keepsakes import Keepsakes
 from edge_agent.inspection.loading import LoadedRelease
 from edge_agent.inspection.loop import FLOOR_VALUE, KEEP_S, CameraLoop, LineSlot
 from edge_agent.inspection.sender import QUEUE_SIZE, Sender
-from shared import codec
+from shared import codec, topics
 from shared.clock import ManualClock
 from shared.config import BudgetTable, CropTable, LineConfig, RuntimeTable
 from shared.geometry import Patch
@@ -52,7 +52,7 @@ class Bench:
         self.keepsakes = Keepsakes(directory / "memory", clock)
         self.sender = Sender(directory / "handoff.sock", clock)
         self.inspector = Inspector(line, rng=np.random.default_rng(0))
-        maker = CandidateMaker(node="press-03", boot="0123abcd")
+        self.maker = maker = CandidateMaker(site="plant", node="press-03", boot="0123abcd")
         self.loop = CameraLoop(
             "left",
             camera,
@@ -337,6 +337,40 @@ def test_a_crop_too_large_for_a_message_travels_in_lower_quality(line: LineConfi
     for candidate in candidates:
         assert len(codec.encode(candidate)) <= codec.MAX_MESSAGE_BYTES
         assert CandidateId.parse(candidate.id).digest == sha256_hex(candidate.crop)[:16]
+
+
+@pytest.mark.parametrize("max_packet_bytes", [40_000, 25_000])
+def test_a_crop_is_made_to_fit_what_the_broker_takes(line: LineConfig, tmp_path: Path, max_packet_bytes: int) -> None:
+    """Smooth crops, which fit in lower quality: each message stays below the limit, topic and all."""
+    rng = np.random.default_rng(1)
+    smooth = [np.kron(rng.integers(0, 255, (32, 32)), np.ones((16, 16))).astype(np.uint8)[..., None] for _ in range(2)]
+    line = cold(wide_line(line, format="jpeg", quality=100))
+    bench = Bench(line, ListCamera([Frame(n, 0.0, image) for n, image in enumerate(smooth)]), tmp_path)
+    bench.maker.max_packet_bytes = max_packet_bytes
+
+    candidates = bench.run()
+
+    topic = topics.candidates("plant", "press-03", line.line)
+    sizes = [len(codec.encode(candidate)) + len(topic) for candidate in candidates]
+    assert len(sizes) == bench.loop.state.verdicts["floor"] > 0
+    assert max(sizes) <= max_packet_bytes - 10
+    assert bench.loop.state.verdicts["oversize"] == 0
+
+
+def test_a_crop_at_the_limit_goes_and_one_byte_less_refuses_it(line: LineConfig, tmp_path: Path) -> None:
+    """Lossless crops have one size: at the limit they are sent, below it they are counted and not sent."""
+    line = cold(msgspec.structs.replace(line, crop=CropTable(format="png")))
+    frame = [Frame(0, 0.0, picture(1, 32, 32))]
+    size = len(codec.encode(Bench(line, ListCamera(frame), tmp_path).run()[0]))
+    topic = topics.candidates("plant", "press-03", line.line)
+    found = []
+
+    for less in (0, 1):
+        bench = Bench(line, ListCamera(frame), tmp_path)
+        bench.maker.max_packet_bytes = size + len(topic) + 16 - less
+        found.append((len(bench.run()), bench.loop.state.verdicts["oversize"]))
+
+    assert found == [(1, 0), (0, 1)]
 
 
 def test_a_crop_too_large_in_any_quality_is_counted_and_skipped(line: LineConfig, tmp_path: Path) -> None:

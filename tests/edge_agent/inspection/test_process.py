@@ -19,6 +19,7 @@ from edge_agent.handoff import (
     Finished,
     FromInspection,
     Handed,
+    PacketLimit,
     Stop,
     Swap,
     Swapped,
@@ -216,6 +217,33 @@ def test_a_second_start_of_the_node_sends_only_what_is_new(
     assert sent[0] > 4
     assert sent[1] == 0
     assert (tmp_path / "agent" / "memory" / "left.bin").exists()
+
+
+def test_what_the_broker_takes_sizes_the_crops_of_a_running_process(
+    write_agent: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Told a limit below any candidate, the process sends none and counts them."""
+    (tmp_path / "images").mkdir()
+    agent_toml = write_agent(FOLDER)
+    line = tmp_path / "line.toml"
+    line.write_text(line.read_text(encoding="utf-8").replace("floor_share = 0.0", "floor_share = 1.0"))
+    fill(tmp_path / "filled", 2)
+
+    with started(agent_toml) as child:
+        child.until(Counters)
+        child.tell(PacketLimit(200))
+        child.tell(Swap(line="elsewhere", directory="nowhere", manifest_sha256=""))
+        # The answer comes after the limit was taken in.
+        child.until(SwapRefused)
+        (tmp_path / "images").rmdir()
+        (tmp_path / "filled").rename(tmp_path / "images")
+        counters = child.until(Counters, where=lambda said: said.cameras[0].frames == 2)
+        child.tell(Stop())
+        assert child.end() == 0
+
+    assert counters.cameras[0].verdicts["oversize"] > 0
+    assert counters.cameras[0].verdicts["floor"] == 0
+    assert child.handed == []
 
 
 def test_it_is_not_finished_while_candidates_wait_for_the_courier(
