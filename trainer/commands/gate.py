@@ -87,7 +87,8 @@ def _show(console: Console, line: "LineConfig", round_: "Round") -> None:
     }
     floors = line.gate.class_floors
     words = "passed" if round_.passed else "held back" if override is None else "held back, overridden"
-    if not console.as_json:
+    # A round from before bounds were kept has none to show.
+    if bounds and not console.as_json:
         rows = [
             (name, found["patches"], *(_plain(found[key]) for key in ("iou", "low", "high")), _plain(floors.get(name)))
             for name, found in bounds.items()
