@@ -105,12 +105,15 @@ def test_a_study_of_regions_spends_its_clicks_and_never_asks_twice(text: str, se
         records = read_rounds(folder / f"{arm}.jsonl")
         units = [unit for record in records for unit in record.picks.units]
         assert len(set(units)) == len(units)
+        spent = 0
         for number, record in enumerate(records, start=1):
-            spent = sum(each.picks.clicks or 0 for each in records[:number])
-            # The last region may go beyond the budget by less than it costs.
-            assert 0 <= spent - record.labels < int(clicked.costs[record.picks.units[-1]])
+            costs = cost_by_hand(clicked, recipe, record.picks.units)
+            left = record.labels - spent
+            # A batch is the shortest that reaches what is left of the budget so far.
+            assert sum(costs[:-1]) < left <= sum(costs)
+            assert record.picks.clicks == sum(costs)
             assert record.labels == sum(recipe.schedule.additions()[:number])
-            assert (record.picks.clicks or 0) == sum(cost_by_hand(clicked, recipe, record.picks.units))
+            spent += sum(costs)
 
 
 def cost_by_hand(clicked: ClickedRegions, recipe: Recipe, units: tuple[int, ...]) -> list[int]:

@@ -7,11 +7,15 @@ from msgspec.structs import replace
 
 from shared.errors import ConfigError
 from tests.trainer.experiment.studies import RECIPE, write_recipe
+from trainer.experiment.classifying import check_asked
 from trainer.experiment.comparison import lot_of
 from trainer.experiment.recipe import StudyAcquisition, load_recipe
 from trainer.experiment.units import Parts
+from trainer.learning.classification.nets import build_classifier
+from trainer.learning.model import build_model
 
 ROOT = Path(__file__).resolve().parents[3]
+CLASSIFICATION = ("fashion_mnist", "cifar10", "caltech101")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
@@ -114,3 +118,21 @@ def test_what_an_arm_sets_apart_takes_the_place_of_the_recipes_own(tmp_path: Pat
 
     assert measures == ["entropy", "margin", "entropy"]
     assert (recipe.learning_of("ceiling").steps, recipe.learning_of("top").steps) == (9, 4)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_network_of_the_house_can_be_built(path: Path) -> None:
+    """Those of full size wait for a GPU; that they are there can be said without."""
+    recipe = load_recipe(path)
+    names = [arm.name for arm in recipe.arms]
+
+    if recipe.data.name in CLASSIFICATION:
+        for table in {recipe.classifier_of(name) for name in names}:
+            build_classifier(table.network, classes=10, channels=3, size_px=(32, 32), seed=0, dropout=table.dropout)
+        for name in names:
+            check_asked(recipe.acquisition_of(name), recipe.classifier_of(name))
+        return
+    asked = {name: recipe.acquisition_of(name) for name in names}
+    heads = {name: table.members if table.committee == "heads" else 0 for name, table in asked.items()}
+    for learning, count in {(recipe.learning_of(name), heads[name]) for name in names}:
+        build_model(learning, classes=4, channels=3, seed=0, heads=count, beta=1e-4)
