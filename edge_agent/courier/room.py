@@ -7,6 +7,9 @@ from typing import Final
 
 #: What stays free for everything else on the disk; a tenth of a small one.
 RESERVE_BYTES: Final = 512 << 20
+#: What the journal may take beside the file, on the smallest disk too: a file that leaves it no room can never be
+#: emptied, for deleting goes through the journal. A group of the largest candidates, and what waits to be written back.
+JOURNAL_BYTES: Final = 5 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +28,5 @@ def look_at(path: Path) -> Disk:
 
 def room_bytes(held_bytes: int, disk: Disk) -> int:
     """Say how large a file may become that is ``held_bytes`` large: never less than it is."""
-    reserve = min(RESERVE_BYTES, disk.total_bytes // 10)
+    reserve = max(JOURNAL_BYTES, min(RESERVE_BYTES, disk.total_bytes // 10))
     return held_bytes + max(0, disk.free_bytes - reserve)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge_agent.courier.ballast import Ballast
-from edge_agent.courier.room import RESERVE_BYTES, Disk, room_bytes
+from edge_agent.courier.room import JOURNAL_BYTES, RESERVE_BYTES, Disk, room_bytes
 from edge_agent.courier.spool import (
     _SCHEMA,
     KEPT_DEAD,
@@ -261,6 +261,8 @@ def test_what_others_take_from_the_disk_makes_the_spool_smaller_and_gives_nothin
         (5 << 20, 100 << 30, RESERVE_BYTES, 5 << 20),
         (5 << 20, 100 << 30, 0, 5 << 20),
         (0, 1000 << 20, 300 << 20, 200 << 20),
+        # A tenth of a tiny disk is less than the journal takes.
+        (0, 10 << 20, 10 << 20, (10 << 20) - JOURNAL_BYTES),
     ],
 )
 def test_the_room_is_what_is_free_beyond_a_reserve(held: int, total: int, free: int, room: int) -> None:
