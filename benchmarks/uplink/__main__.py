@@ -111,7 +111,8 @@ def run(*, rounds: int, count: int) -> dict[str, Any]:
             before = {name: cpu_s(pid) for name, pid in processes.items()}
             rates["committed"] = courier.delivered_per_s(candidates, payloads)
             worked = {f"{name}_ms": 1000 * (cpu_s(pid) - before[name]) / count for name, pid in processes.items()}
-            rates |= worked | {"cores": sum(worked.values()) * rates["committed"] / 1000}
+            cores = sum(worked.values()) * rates["committed"] / 1000
+            rates |= worked | {"cores": cores, "committed_per_core": 1000 / max(sum(worked.values()), 1e-9)}
             said = ", ".join(f"{name} {rates[name]:.0f}/s" for name in RATES)
             print(f"round {number}: {said}, on {rates['cores']:.2f} cores", file=sys.stderr)
             if number:
@@ -161,6 +162,7 @@ def _show(result: dict[str, Any], console: Console) -> None:
     costs = ", ".join(f"{name} {figures[f'{name}_ms']:.2f} ms" for name in ("trainer", "courier", "broker"))
     table.add_row("time on a core for each candidate", costs, "reported")
     table.add_row("cores that the chain got while it ran", f"{figures['cores']:.2f}", "reported")
+    table.add_row("whole chain, for each second of one core", f"{figures['committed_per_core']:,.0f}", "reported")
     console.print(table)
     machine = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
