@@ -1,12 +1,17 @@
 """The lives that the nursery forks: our own commands, with a witness beside the courier's spool."""
 
+import json
 import os
 import random
 import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 from tests.faults.witness import LEDGER, watch_spool
+
+#: How many hostile messages come in one transaction.
+_AT_ONCE = 20
 
 
 def courier() -> int:
@@ -77,3 +82,45 @@ def stores() -> None:
         uplink.send(wall=clock.now(), now=clock.monotonic())
         if dice.random() < 0.7 and (away := ingest.step(timeout_s=0).away) is not None:
             raise away
+
+
+def ingest() -> None:
+    """An ingest that is sent hostile messages only, with little memory to spare.
+
+    Arguments: the site, the seed, how many messages, and how many bytes more than at its start it may have.
+    """
+    import resource
+
+    from shared import topics
+    from shared.bus import MemoryBroker, MemoryBus, Received
+    from shared.clock import ManualClock
+    from shared.config import load_site
+    from tests.faults.hostile import KINDS
+    from tests.faults.plant import SITE
+    from trainer.pool.ingest import Ingest
+    from trainer.pool.pool import Pool
+
+    site_toml, seed, count, room = sys.argv[1:]
+    dice = random.Random(int(seed))  # noqa: S311  # no secret
+    site, lines = load_site(Path(site_toml))
+    pool = Pool.open(Path(site_toml).parent / site.trainer.directory)
+    bus = MemoryBus(MemoryBroker(), filters=(topics.ingest(SITE),))
+    ingest = Ingest(pool, site=SITE, lines=lines, bus=bus, clock=ManualClock())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + int(room)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    refused: Counter[str] = Counter()
+    let_in: Counter[str] = Counter()
+    sent = 0
+    while sent < int(count):
+        kind = KINDS[sent // _AT_ONCE % len(KINDS)]
+        for _ in range(_AT_ONCE):
+            # Whatever a broker would let through comes here, the ingest's own topics or not.
+            bus.inbox.put(Received(*kind(dice)))
+        sent += _AT_ONCE
+        refusals = ingest.step(timeout_s=0, limit=_AT_ONCE).refusals
+        refused.update(refusal.kind for refusal in refusals)
+        let_in.update({kind.__name__: _AT_ONCE - len(refusals)} if len(refusals) < _AT_ONCE else {})
+    grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    print(json.dumps({"sent": sent, "refused": refused, "let_in": let_in, "grown_bytes": grown}))
