@@ -7,6 +7,7 @@ import pytest
 
 from shared.console import Console
 from shared.errors import ConfigError
+from shared.images import encode_image
 from tests.trainer.experiment.studies import RECIPE, write_recipe, write_tiny_set
 from trainer.acquisition.balance import balanced
 from trainer.experiment.click_ground import ClickedPixels, ClickedRegions, ClickLearner
@@ -95,11 +96,16 @@ def test_balanced_scores_are_weighed_by_the_classes_of_the_pool(sets: Path) -> N
 
 @pytest.mark.parametrize("text", [REGIONS, OUTLINED], ids=["class", "outline"])
 def test_a_study_of_regions_spends_its_clicks_and_never_asks_twice(text: str, sets: Path) -> None:
-    text = text.replace("rounds = 2", "rounds = 3")
+    text = text.replace("per_round = 30", "per_round = 40").replace("rounds = 2", "rounds = 4")
+    # Truth that no edge of an image follows: most regions are of several classes, and cost as many clicks.
+    for number, path in enumerate(sorted((sets / "tiny" / "masks").iterdir())):
+        blocks = np.random.default_rng(number).integers(0, 3, (6, 6), dtype=np.uint8)
+        path.write_bytes(encode_image(np.kron(blocks, np.ones((6, 6), dtype=np.uint8))[:32, :32]))
     folder = hold(sets, text)
     recipe, ground = laid(sets, text)
     clicked = ground.clicked
     assert isinstance(clicked, ClickedRegions)
+    beyond = []
 
     for arm in ("random", "top"):
         records = read_rounds(folder / f"{arm}.jsonl")
@@ -114,6 +120,9 @@ def test_a_study_of_regions_spends_its_clicks_and_never_asks_twice(text: str, se
             assert record.picks.clicks == sum(costs)
             assert record.labels == sum(recipe.schedule.additions()[:number])
             spent += sum(costs)
+            beyond.append(spent - record.labels)
+    # One click a region ends where it should; outlines do not, and the rounds after pay for it.
+    assert (max(beyond) > 0) == (recipe.unit.answer == "outline")
 
 
 def cost_by_hand(clicked: ClickedRegions, recipe: Recipe, units: tuple[int, ...]) -> list[int]:

@@ -17,7 +17,7 @@ from trainer.experiment.runner import run
 from trainer.experiment.segmenting import FittedSegmentation, SegmentationLearner
 from trainer.learning.metrics import confusion, miou
 
-PROBES = RECIPE[: RECIPE.index("[[arm]]")] + "".join(
+PROBES = RECIPE[: RECIPE.index("[[arm]]")].replace("seeds = [0]", "seeds = [0]\nceiling_steps = 60") + "".join(
     f'[[arm]]\nname = "{name}"\nstrategy = "top"\nprobe = "{name}"\n'
     for name in ("inverse", "most-incorrect", "expert")
 )
@@ -54,6 +54,8 @@ def test_each_probe_takes_what_it_says(sets: Path, tmp_path: Path) -> None:
     doubts, known = model.scores(rest, step=quiet), expert.scores(rest, step=quiet)
     assert taken["inverse"] == {rest[place] for place in np.argsort(doubts)[:4]}
     assert taken["expert"] == {rest[place] for place in np.argsort(known)[-4:]}
+    # It is not what the model itself doubts.
+    assert taken["expert"] != {rest[place] for place in np.argsort(doubts)[-4:]}
     wrong = model.mistakes(rest, step=quiet)
     # Ties are many among units without a box: what was taken is no less wrong than what was left.
     left = [wrong[place] for place, unit in enumerate(rest) if unit not in taken["most-incorrect"]]
