@@ -14,7 +14,7 @@ from shared.geometry import Image, PatchGrid
 from trainer.acquisition.scorer import MaskScorer
 from trainer.acquisition.scoring import MaskGraph
 from trainer.learning.compact import STRIDE
-from trainer.learning.model import TaskModel, at_once
+from trainer.learning.model import at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +23,6 @@ class Rescores:
 
     scores: NDArray[np.float64]
     classes: NDArray[np.intp]
-
-
-def rescore(
-    model: TaskModel,
-    crops: Iterable[Image],
-    *,
-    grid: PatchGrid,
-    top_share: float,
-    total: int,
-    step: Step,
-    minibatch: int | None = None,
-) -> Rescores:
-    """Score each crop through the very modules that stand in the task graph, and say what is most in its patch.
-
-    ``total`` is for the progress only.
-    """
-    graph = MaskGraph(model, grid.as_crop(), top_share=top_share)
-    return rescore_by(graph, crops, grid=grid, total=total, step=step, minibatch=minibatch)
 
 
 def rescore_by(
@@ -55,6 +37,7 @@ def rescore_by(
     """Score each crop through a scorer built on ``grid.as_crop()``, on the device its model is on.
 
     A patch's class is the one with the most pixels besides the background, and the background where there is no other.
+    ``total`` is for the progress only.
     """
     device = next(scorer.parameters()).device
     look = _InPatch.of(scorer.to(device).eval(), grid)

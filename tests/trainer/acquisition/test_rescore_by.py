@@ -9,7 +9,7 @@ from shared.config import LearningTable
 from shared.geometry import PatchGrid
 from trainer.acquisition.build import build_committee_source, build_scorer, build_source
 from trainer.acquisition.members import Ensemble, McDropout
-from trainer.acquisition.rescore import Rescores, rescore, rescore_by
+from trainer.acquisition.rescore import Rescores, rescore_by
 from trainer.acquisition.scorer import MaskScorer
 from trainer.acquisition.scoring import MaskGraph
 from trainer.learning.model import TaskModel, build_model
@@ -25,7 +25,7 @@ def model(seed: int) -> TaskModel:
     return TaskModel(network, classes=3, channels=1).eval()
 
 
-def by(scorer: MaskScorer, minibatch: int = 3) -> Rescores:
+def by(scorer: MaskGraph | MaskScorer, minibatch: int = 3) -> Rescores:
     return rescore_by(scorer, iter(CROPS), grid=GRID, total=7, step=lambda _done, _total: None, minibatch=minibatch)
 
 
@@ -33,9 +33,7 @@ def test_the_default_scorer_scores_as_the_task_graph() -> None:
     scorer = build_scorer(build_source("entropy", model(1)), GRID.as_crop(), top_share=1 / 16)
 
     found = by(scorer)
-    wanted = rescore(
-        model(1), CROPS, grid=GRID, top_share=1 / 16, total=7, step=lambda _done, _total: None, minibatch=3
-    )
+    wanted = by(MaskGraph(model(1), GRID.as_crop(), top_share=1 / 16))
 
     # The graph's margin is left out; the same numbers are added in another order.
     assert found.scores == pytest.approx(wanted.scores, abs=1e-6)

@@ -1,12 +1,15 @@
 """The task graph as a module: a node's tile and the trainer's crop give a patch the same kind of score."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 import torch
 
 from shared.config import LearningTable
+from shared.console import Step
 from shared.geometry import Patch, PatchGrid
-from trainer.acquisition.rescore import rescore
+from trainer.acquisition.rescore import Rescores, rescore_by
 from trainer.acquisition.scoring import MaskGraph, TaskGraph
 from trainer.learning.model import TaskModel, build_model
 
@@ -25,6 +28,19 @@ def pixels(n: int, side: int) -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, size=(n, side, side, 1), dtype=np.uint8)
 
 
+def rescore(
+    model: TaskModel,
+    crops: Iterable[np.ndarray],
+    *,
+    top_share: float,
+    total: int,
+    step: Step,
+    minibatch: int | None = None,
+) -> Rescores:
+    graph = MaskGraph(model, GRID.as_crop(), top_share=top_share)
+    return rescore_by(graph, crops, grid=GRID, total=total, step=step, minibatch=minibatch)
+
+
 def test_the_crop_s_score_is_the_tile_s_when_no_context_matters() -> None:
     frame = pixels(1, 256)[0]
     model = TaskModel(Pointwise(), classes=3, channels=1)
@@ -34,9 +50,7 @@ def test_the_crop_s_score_is_the_tile_s_when_no_context_matters() -> None:
 
     crops = [GRID.crop(frame, patch) for patch in GRID.patches(256, 256)]
     model.register_parameter("anchor", torch.nn.Parameter(torch.zeros(1)))
-    by_trainer = rescore(
-        model, crops, grid=GRID, top_share=1 / 16, total=16, step=lambda _done, _total: None, minibatch=5
-    ).scores
+    by_trainer = rescore(model, crops, top_share=1 / 16, total=16, step=lambda _done, _total: None, minibatch=5).scores
 
     np.testing.assert_allclose(by_trainer.reshape(4, 4), by_node, atol=1e-6)
     assert by_node[Patch(1, 2).row, 2] == pytest.approx(by_trainer[6], abs=1e-6)
@@ -50,15 +64,13 @@ def test_rescoring_tells_its_progress_and_keeps_the_order() -> None:
     found = rescore(
         model,
         iter(crops),
-        grid=GRID,
         top_share=1 / 16,
         total=7,
         step=lambda done, total: told.append((done, total)),
         minibatch=3,
     ).scores
     alone = [
-        rescore(model, [crop], grid=GRID, top_share=1 / 16, total=1, step=lambda _done, _total: None).scores[0]
-        for crop in crops
+        rescore(model, [crop], top_share=1 / 16, total=1, step=lambda _done, _total: None).scores[0] for crop in crops
     ]
 
     assert told == [(3, 7), (6, 7), (7, 7)]
@@ -68,7 +80,7 @@ def test_rescoring_tells_its_progress_and_keeps_the_order() -> None:
 def test_an_empty_pool_has_no_scores() -> None:
     model = build_model(SETTINGS, classes=3, channels=1, seed=1)
 
-    found = rescore(model, [], grid=GRID, top_share=1, total=0, step=lambda _done, _total: None)
+    found = rescore(model, [], top_share=1, total=0, step=lambda _done, _total: None)
 
     assert found.scores.shape == found.classes.shape == (0,)
 
@@ -93,7 +105,7 @@ def test_a_patch_s_class_is_what_is_most_in_it_besides_the_background() -> None:
     crops[2, 0, :] = 1
     crops[3, start : start + 2, start : start + 2] = 1
 
-    found = rescore(model, crops, grid=GRID, top_share=1, total=4, step=lambda _done, _total: None)
+    found = rescore(model, crops, top_share=1, total=4, step=lambda _done, _total: None)
 
     assert found.classes.tolist() == [0, 2, 0, 1]
 
