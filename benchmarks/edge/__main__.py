@@ -9,7 +9,7 @@ rank their patches.
 Why to doubt it: one network and one processor; on a busy machine convolutions, which use every unit of a core, slow down
 more than the memory-bound softmax does, so ``naive`` looks better than on a quiet one.
 
-    python -m benchmarks.edge [--json] [--check] [--only ROWS] [--provider cuda] [--save]
+    python -m benchmarks.edge [--json] [--check] [--only ROWS] [--provider cuda] [--weights FILE] [--save]
 
 ``--check`` exits 1 and names each missed target. ``--provider cuda`` measures what only a GPU shows, and refuses without one.
 """
@@ -38,13 +38,15 @@ from deploy.demo.machine import machine_facts, package_versions
 from shared.errors import ConfigError
 from shared.geometry import Image, PatchGrid
 from shared.steel_line import SteelLine
+from trainer.learning.model import TaskModel, build_model
+from trainer.learning.weights import from_bytes, to_bytes
 from trainer.release.precision import to_int8
 
 RESULTS: Final = Path(__file__).parent.parent / "results"
 GRID: Final = PatchGrid(tile_px=1024, patch_px=256, margin_px=128, cell_px=64)
 GRAPHS: Final = ("bare", "stride2", "stride1", "stride2-mask", "naive")
 ROWS: Final = ("graphs", "int8", "agent", "stride")
-_STEPS: Final = 30
+_STEPS: Final = 110
 _REPEATS: Final = 7
 _RANKED_TILES: Final = 8
 _CALIBRATION_TILES: Final = 2
@@ -164,15 +166,33 @@ def _prepared(options: argparse.Namespace) -> tuple[Image, dict[str, bytes]]:
     if options.provider == "cuda":
         # Before a minute is spent on training.
         gpu.demand()
-    _say(f"training, {_STEPS} steps")
-    model = trained(UNET, SteelLine(3, "edge", height_px=256, width_px=256), steps=_STEPS)
-    tiles, _ = planted(SteelLine(4, "edge", height_px=1024, width_px=1024), range(_RANKED_TILES + 1), seed=2)
+    model = _network(options.weights)
+    tiles, _ = planted(_tile_line(4), range(_RANKED_TILES + 1), seed=2)
     names = [name for name in GRAPHS if "graphs" in options.only or name in {"bare", "stride2"}]
     graphs = {}
     for name in names:
         _say(f"exporting {name}")
         graphs[name] = build(name, model, GRID)
     return tiles, graphs
+
+
+def _network(weights: Path | None) -> TaskModel:
+    """Train the network, or take it from where an earlier run left it."""
+    if weights is not None and weights.exists():
+        model = build_model(UNET, classes=_classes(), channels=1, seed=0)
+        from_bytes(model, weights.read_bytes(), what=str(weights))
+        return model.eval()
+    _say(f"training, {_STEPS} steps")
+    model = trained(UNET, SteelLine(3, "edge", height_px=256, width_px=256), steps=_STEPS)
+    if weights is not None:
+        weights.write_bytes(to_bytes(model))
+    return model
+
+
+def _tile_line(seed: int) -> SteelLine:
+    """Make a line on which every patch has a chance of a defect: ranks of patches that are all alike are noise."""
+    names = SteelLine(0, "edge").classes
+    return SteelLine(seed, "edge", height_px=GRID.tile_px, width_px=GRID.tile_px, rates=dict.fromkeys(names, 0.6))
 
 
 def _graphs(graphs: dict[str, bytes], tile: Image, figures: dict[str, float], more: dict[str, Any]) -> None:
@@ -193,8 +213,7 @@ def _graphs(graphs: dict[str, bytes], tile: Image, figures: dict[str, float], mo
 
 def _int8(graphs: dict[str, bytes], tiles: Image, figures: dict[str, float], more: dict[str, Any]) -> None:
     _say(f"int8: measuring ranges on {_CALIBRATION_TILES} tiles")
-    line = SteelLine(6, "edge", height_px=1024, width_px=1024)
-    calibration, _ = planted(line, range(_CALIBRATION_TILES), seed=3)
+    calibration, _ = planted(_tile_line(6), range(_CALIBRATION_TILES), seed=3)
     small = to_int8(graphs["stride2"], calibration, what="task graph")
     bare, plain, fewer = (
         open_on_cpu(data, what)
@@ -222,6 +241,7 @@ def _frames(tiles: Image) -> list[Image]:
     whole = np.block(
         [[tiles[0, :side, :side, 0], tiles[1, :side, :side, 0]], [tiles[2, :side, :side, 0], tiles[3, :side, :side, 0]]]
     )
+    whole = whole[..., None]
     return [whole, np.ascontiguousarray(whole[::-1])]
 
 
@@ -260,6 +280,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--provider", choices=["cpu", "cuda"], default="cpu", help="cuda measures what only a GPU shows"
     )
+    parser.add_argument("--weights", type=Path, help="where the trained network is kept from one run to the next")
     parser.add_argument("--save", action="store_true", help="write a dated file under benchmarks/results/")
     return parser.parse_args()
 
