@@ -1,7 +1,8 @@
 """Where every method of the papers stands: the recipes that run it, and what the newest committed result says.
 
 A result is a JSON file that names its ``rows``; its ``figure`` is what is shown beside the paper's own number, or its
-``figures`` by row. The newest by its ``date`` counts, one of full size before one whose name says ``-cpu``.
+``figures`` by row. The newest by its ``date`` counts, one of full size before one whose name says ``-cpu``; of one day,
+the one that stands for fewest rows.
 """
 
 import re
@@ -55,9 +56,9 @@ def standings(results: Path, recipes: Path) -> list[Standing]:
         figures = found.get("figures")
         for row in rows:
             own = figures.get(row) if isinstance(figures, dict) else None
-            entry = _Entry(
-                SCALED_DOWN not in path.stem, date, path.name, str(own or found.get("figure") or "see the file")
-            )
+            full = SCALED_DOWN not in path.stem
+            figure = str(own or found.get("figure") or "see the file")
+            entry = _Entry(full, date, -len(rows), path.name, figure)
             newest[row] = max(newest.get(row, entry), entry)
     return [_standing(method, runs.get(method.id, ()), newest.get(method.id)) for method in METHODS]
 
@@ -82,6 +83,8 @@ class _Entry(NamedTuple):
 
     full_size: bool
     date: str
+    #: Of one day the study that stands for fewest rows speaks: it was made for this one.
+    made_for: int
     name: str
     figure: str
 

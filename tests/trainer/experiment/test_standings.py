@@ -78,6 +78,14 @@ def test_the_newest_result_that_names_a_row_is_shown(tmp_path: Path) -> None:
     assert row(tmp_path, "A6").result is None
 
 
+def test_of_one_day_the_study_that_was_made_for_a_row_speaks(tmp_path: Path) -> None:
+    write(tmp_path, "meal-2026-01-01.json", {"rows": ["B3", "B4"], "figure": "its own"})
+    write(tmp_path, "wide-2026-01-01.json", {"rows": ["A5", "B3", "B4"], "figure": "in passing"})
+
+    assert row(tmp_path, "B3").figure == "its own"
+    assert row(tmp_path, "A5").figure == "in passing"
+
+
 def test_a_study_that_is_not_finished_speaks_for_no_row(tmp_path: Path) -> None:
     write(tmp_path, "a.json", {"rows": ["A5"], "date": "2026-01-01", "figure": "whole", "unfinished": []})
     write(tmp_path, "b.json", {"rows": ["A5"], "date": "2026-02-01", "figure": "half", "unfinished": ["kdpp"]})
