@@ -68,12 +68,6 @@ class Footage:
             raise LinkError(f"{what}: there is no video in it")
         return cls(container, what=what, channels=channels)
 
-    @property
-    def rate(self) -> float | None:
-        """Pictures a second as the source states them."""
-        rate = self._container.streams.video[0].average_rate
-        return None if rate is None else float(rate)
-
     def pictures(self) -> Iterator[Picture]:
         """Decode picture after picture to the end; a ``LinkError`` when the source breaks off."""
         stream = self._container.streams.video[0]

@@ -64,11 +64,13 @@ def probe(camera: Camera, clock: Clock, *, frames: int, within_s: float) -> Prob
         watchdog.join()
     if last is None:
         return Probe(bad=bad, reason=reason)
-    took_s = taken[-1] - taken[0]
+    # What a source had ready comes at once; the later half shows its pace.
+    later = taken[len(taken) // 2 - 1 :] if len(taken) > 3 else taken
+    took_s = later[-1] - later[0]
     return Probe(
         frames=len(taken),
         bad=bad,
         size=(last.image.shape[0], last.image.shape[1]),
-        frames_per_s=(len(taken) - 1) / took_s if took_s > 0.0 else None,
+        frames_per_s=(len(later) - 1) / took_s if took_s > 0.0 else None,
         ids=tuple(sorted(last.ids.items())),
     )

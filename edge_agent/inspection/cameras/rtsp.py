@@ -20,6 +20,8 @@ from shared.errors import LinkError
 from shared.geometry import Image
 from shared.sources import RtspSource, masked
 
+#: FFmpeg would first watch a second or more to learn the rate, and then give what it watched: the oldest frames.
+_AT_ONCE: Final = {"analyzeduration": "100000", "fpsprobesize": "0"}
 _FIRST_WAIT_S: Final = 1.0
 _MOST_WAIT_S: Final = 60.0
 #: How often a loop that waits for a frame looks whether it should end.
@@ -81,7 +83,7 @@ class RtspCamera:
                 what=self._what,
                 channels=self._channels,
                 timeout_s=self._source.timeout_s,
-                options={"rtsp_transport": self._source.transport},
+                options={**_AT_ONCE, "rtsp_transport": self._source.transport},
             )
         except LinkError:
             # FFmpeg calls half an answer broken data.

@@ -73,3 +73,20 @@ def test_a_camera_that_says_nothing_is_left_after_its_time() -> None:
     found = probe(Silent(), SystemClock(), frames=5, within_s=0.05)
 
     assert (found.reachable, found.reason) == (False, "no frame within 0.05 s")
+
+
+def test_frames_that_were_ready_do_not_count_for_the_rate() -> None:
+    """Ten frames at once, then five a second."""
+    clock = Watched()
+
+    class Buffered(Reel):
+        def frames(self, stop: threading.Event) -> Iterator[Seen]:  # noqa: ARG002  # the camera's own words
+            for number, entry in enumerate(self._seen):
+                if number >= 10:
+                    self._clock.advance(0.2)
+                yield entry
+
+    found = probe(Buffered([frame(n) for n in range(50)], clock), clock, frames=40, within_s=5.0)
+
+    assert found.frames_per_s is not None
+    assert abs(found.frames_per_s - 5.0) < 1e-6

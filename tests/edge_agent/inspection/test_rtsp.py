@@ -1,8 +1,10 @@
 """Network cameras: a real RTSP conversation on loopback, with a camera that does what the test says."""
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +12,12 @@ from edge_agent.inspection.cameras.camera import Away, Frame, Seen
 from edge_agent.inspection.cameras.rtsp import RtspCamera, address
 from shared.clock import Clock, ManualClock, SystemClock
 from shared.sources import RtspSource
+from tests.conftest import MISSING
 from tests.edge_agent.inspection.rtsp_server import RtspServer
 
 SECRET = "p:w/ä@"  # noqa: S105  # the test's own camera asks for it
+#: Debian's own, which has GStreamer's bindings.
+SYSTEM_PYTHON = "/usr/bin/python3"
 Serve = Callable[..., RtspServer]
 
 
@@ -189,6 +194,41 @@ def test_nobody_at_the_address_is_away_with_the_reason() -> None:
     seen = next(camera.frames(threading.Event()))
 
     assert seen == Away("rtsp://127.0.0.1:1/x?user=admin&password=***: connection refused")
+
+
+@pytest.fixture
+def gstreamer() -> Iterator[int]:
+    """A server that is not of our making; its port."""
+    program = Path(__file__).with_name("gst_server.py")
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    if subprocess.run(["/usr/bin/env", "-i", SYSTEM_PYTHON, "-c", probe], capture_output=True, check=False).returncode:
+        pytest.skip(f"{MISSING}GStreamer's RTSP server (gir1.2-gst-rtsp-server-1.0, python3-gi)")
+    words = [SYSTEM_PYTHON, str(program), "winnow", SECRET]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    port = process.stdout.readline().strip()
+    try:
+        if not port:
+            pytest.skip(f"{MISSING}GStreamer's RTSP server with JPEG (gstreamer1.0-plugins-good)")
+        yield int(port)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_server_that_is_not_ours_is_read_with_its_password(gstreamer: int, transport: str) -> None:
+    url = f"rtsp://127.0.0.1:{gstreamer}/line"
+    source = RtspSource(url=url, username="winnow", transport=transport, timeout_s=20.0)  # type: ignore[arg-type]  # one of two
+    clock = SystemClock()
+    camera = RtspCamera(source, password=SECRET, frames_per_s=None, channels=3, clock=clock, until_done=False)
+    frames = camera.frames(threading.Event())
+
+    seen = [next(frames) for _ in range(3)]
+    frames.close()  # type: ignore[attr-defined]  # a generator
+
+    assert [entry.image.shape for entry in seen if isinstance(entry, Frame)] == [(240, 320, 3)] * 3
 
 
 def test_credentials_stand_in_the_address_whatever_they_are_made_of() -> None:
