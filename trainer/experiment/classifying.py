@@ -15,8 +15,9 @@ from shared.geometry import Image
 from shared.ways import CommitteeMeasure, Measure
 from trainer.experiment.albums import Albums
 from trainer.experiment.datasets.dataset import Split
-from trainer.experiment.learner import Labelled, Measured, Stop, Stopped
-from trainer.experiment.opinions import disagreement, of_dropout, of_ensemble, part_of
+from trainer.experiment.draws import member_seeds
+from trainer.experiment.learner import Labelled, Measured, Stop, Stopped, part_of
+from trainer.experiment.opinions import disagreement, of_dropout, of_ensemble
 from trainer.experiment.recipe import StudyAcquisition
 from trainer.learning.classification.loop import train_classifier
 from trainer.learning.classification.measures import uncertainty
@@ -50,9 +51,7 @@ class ClassifierLearner:
         places = self.albums.places(labelled.units)
         members = self.asked.members if self.asked.committee == "ensemble" else 1
         models = []
-        for member in range(members):
-            # A single model's seed is the round's own.
-            own = seed if members == 1 else int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
+        for member, own in enumerate(member_seeds(seed, members)):
             model = self.untrained(own)
             report = train_classifier(
                 model,

@@ -15,6 +15,13 @@ def fit_seed(seed: int, number: int) -> int:
     return int(_sequence(seed, "fit", number).generate_state(1)[0])
 
 
+def member_seeds(seed: int, members: int) -> tuple[int, ...]:
+    """Return what each of a round's models starts from; a single one starts from the round's own seed."""
+    if members == 1:
+        return (seed,)
+    return tuple(int(np.random.SeedSequence([seed, member]).generate_state(1)[0]) for member in range(members))
+
+
 def space_seed(seed: int) -> int:
     """Return what the embeddings of a seed are learned from: no training of a round shares its noise."""
     return int(_sequence(seed, "space", 0).generate_state(1)[0])

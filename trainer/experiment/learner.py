@@ -113,3 +113,8 @@ class Ground:
     embedder: Callable[[str], Embedder]
     truth: str
     clicked: Clicked | None = None
+
+
+def part_of(step: Step, *, number: int, parts: int) -> Step:
+    """Tell the progress of one of several equal pieces of work as that of the whole."""
+    return lambda done, total: step(number * total + done, parts * total)

@@ -15,6 +15,7 @@ from shared.console import Step
 from shared.geometry import Image
 from shared.ways import CommitteeMeasure
 from trainer.acquisition.build import build_committee_source
+from trainer.experiment.learner import part_of
 from trainer.learning.classification.nets import Classifier
 from trainer.learning.classification.predicting import features_of, logits_of
 from trainer.selection.numbers import Floats, Ints
@@ -78,8 +79,3 @@ class _Given(nn.Module):
 
     def forward(self, _pixels: Tensor) -> Iterator[Tensor]:
         return (member[:, :, None, None] for member in self._members)
-
-
-def part_of(step: Step, *, number: int, parts: int) -> Step:
-    """Tell the progress of one of several equal pieces of work as that of the whole."""
-    return lambda done, total: step(number * total + done, parts * total)

@@ -21,7 +21,8 @@ from trainer.acquisition.build import build_asked_source
 from trainer.acquisition.scorer import PixelSource
 from trainer.experiment.cutting import UnitTable
 from trainer.experiment.datasets.dataset import Split
-from trainer.experiment.learner import Labelled, Measured, Stop, Stopped
+from trainer.experiment.draws import member_seeds
+from trainer.experiment.learner import Labelled, Measured, Stop, Stopped, part_of
 from trainer.experiment.pictures import Part, Pictures, padded, padded_masks
 from trainer.experiment.probes import incorrectness
 from trainer.experiment.recipe import StudyAcquisition, StudyLearning
@@ -64,9 +65,7 @@ class SegmentationLearner:
         judged = self._judging()
         members = self.acquisition.members if self.acquisition.committee == "ensemble" else 1
         models = []
-        for member in range(members):
-            # A single model's seed is the round's own.
-            own = seed if members == 1 else int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
+        for member, own in enumerate(member_seeds(seed, members)):
             model = self.untrained(own)
             report = train(
                 model,
@@ -76,7 +75,7 @@ class SegmentationLearner:
                 checkpoints=None if keep is None or not every else Checkpoints(keep / f"{member}", every=every),
                 classes=self.classes,
                 seed=own,
-                step=_part_of(step, member, members),
+                step=part_of(step, number=member, parts=members),
                 stop=stop,
                 judging=judged,
             )
@@ -270,8 +269,3 @@ class FittedSegmentation:
             top_share=asked.top_share,
             threshold=source.threshold if asked.threshold is None else asked.threshold,
         )
-
-
-def _part_of(step: Step, number: int, parts: int) -> Step:
-    """Tell the progress of one of several equal pieces of work as that of the whole."""
-    return lambda done, total: step(number * total + done, parts * total)
