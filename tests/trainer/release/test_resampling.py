@@ -8,8 +8,8 @@ from trainer.learning.calibration import Reliability
 from trainer.learning.metrics import iou, miou
 from trainer.release.resampling import RESAMPLES, WRONG, class_bounds, draw, expanded, surest_error, worse_share
 
-#: Reference sets drawn from one population. The binomial's four standard deviations above 5 % of 400 are 17.
-SETS = 400
+#: Reference sets drawn from one population. The binomial's four standard deviations above 5 % of 200 are 12.
+SETS = 200
 TOLERATED = 0.05 * SETS + 4 * (SETS * 0.05 * 0.95) ** 0.5
 
 
