@@ -16,7 +16,7 @@ import pytest
 
 from edge_agent.child import Said
 from edge_agent.courier.spool import Spool
-from edge_agent.handoff import Troubled
+from edge_agent.handoff import Counters, PacketLimit, Troubled
 from edge_agent.releases.activation import Held
 from edge_agent.releases.store import ActivationStore
 from edge_agent.supervisor import Ending, Supervisor
@@ -27,7 +27,7 @@ from shared.config import load_agent
 from shared.console import Console
 from shared.errors import StateError
 from shared.identity import CandidateId
-from shared.messages import Ack, Candidate, Heartbeat, NodeState, Reported, WorkerState
+from shared.messages import Ack, CameraState, Candidate, Heartbeat, NodeState, Reported, WorkerState
 from shared.mqtt import MqttBus
 from shared.release import Rollout
 from shared.transport import BrokerTable
@@ -341,6 +341,30 @@ def test_why_a_courier_ended_is_told_by_the_next_one(agent_toml: AgentToml, tmp_
         "the courier was started again: spool: disk I/O error!!!!!!!!",
     ]
     assert max(map(len, told)) == 300
+    node._store.close()
+
+
+def test_the_next_inspection_is_told_what_the_last_one_saw_and_what_the_broker_takes(agent_toml: AgentToml) -> None:
+    """A simulated strip goes on, and crops are sized as before."""
+    path = agent_toml()
+    agent, lines = load_agent(path)
+    node = Supervisor(path, agent, tuple(lines), ending=Ending(), console=Console(as_json=True), clock=ManualClock())
+    sent: list[object] = []
+    node._inspection.send = sent.append  # type: ignore[method-assign]  # no child is started here
+    node._inspection.tick = lambda _: True  # type: ignore[method-assign]
+    node._courier.tick = lambda _: False  # type: ignore[method-assign]
+    assert not any(word.startswith("--after") for word in node._inspection_argv())
+
+    node._inbox.put(Said("courier", PacketLimit(9000)))
+    node._take(PATIENCE_S)
+    counters = Counters((CameraState(camera="top", line="strip", frame_number=41),), 0, inspecting=True, provider="cpu")
+    node._inbox.put(Said("inspection", counters))
+    node._take(PATIENCE_S)
+    node._keep_counters()
+    node._start_children()
+
+    assert [word for word in node._inspection_argv() if word.startswith("--after")] == ["--after=top=41"]
+    assert sent.count(PacketLimit(9000)) == 2
     node._store.close()
 
 
