@@ -43,6 +43,31 @@ def test_a_lines_standing_counts_what_is_there(site_toml: Path, pool: Pool, fill
     assert found.counters["received"] == 6
 
 
+@pytest.mark.parametrize(
+    ("newest", "verdict"),
+    [
+        ({"passed": True, "override": None}, "passed"),
+        ({"passed": False, "override": None}, "held back"),
+        ({"passed": False, "override": {"reason": "r", "by": "b", "at": 0.0}}, "overridden"),
+        ({"passed": None}, "passed"),
+    ],
+)
+def test_status_tells_the_newest_verdict_and_how_well_the_nodes_scores_agreed_last(
+    newest: dict[str, object], verdict: str, site_toml: Path, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool.put_round("strip", 0, "done", {"run": "strip-r0", "passed": True, "rank_correlation": 0.934})
+    pool.put_round("strip", 1, "train", {"run": "strip-r0", "rank_correlation": None, **newest})
+
+    assert main(["trainer", "status", str(site_toml), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert main(["trainer", "status", str(site_toml)]) == 0
+    shown = capsys.readouterr().out
+
+    assert (told["gate"], told["rank_correlation"]) == (verdict, 0.934)
+    assert verdict in shown
+    assert "0.93" in shown
+
+
 @pytest.mark.usefixtures("pool")
 def test_status_prints_one_object_a_line(site_toml: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trainer", "status", str(site_toml), "--json"]) == 0
