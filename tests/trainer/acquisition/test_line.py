@@ -24,6 +24,9 @@ from trainer.acquisition.members import Heads
 from trainer.acquisition.scorer import PatchScorer
 from trainer.acquisition.scoring import FORMULA, MaskGraph, TaskGraph
 from trainer.learning.model import EveryHead, TaskModel, build_model
+from trainer.release.graph import read_metadata
+from trainer.release.parity import check_parity, run_graph
+from trainer.release.variants import export_graph
 
 NAMES = ("steel", "scratch", "dent")
 TILES = np.random.default_rng(5).integers(0, 256, size=(2, 160, 160, 1), dtype=np.uint8)
@@ -151,3 +154,15 @@ def test_a_measure_that_the_network_cannot_be_asked_is_refused_before_anything_i
 def test_a_measure_that_it_can_be_asked_passes() -> None:
     check_acquisition(line())
     check_acquisition(line(measure="variance", committee="heads", aggregation="sum"))
+
+
+def test_what_heads_say_together_is_exported_as_the_line_s_task_graph() -> None:
+    asked = line(measure="bald", committee="heads", aggregation="count", threshold=0.02)
+    network = model(asked)
+
+    graph = export_graph("task", network, asked, release="strip-0001")
+
+    worst = check_parity(node_scorer(network, asked, stride=2), graph, TILES, what="task graph")
+    assert worst["score"] < 5e-3
+    assert read_metadata(graph)["formula"].startswith("bald of heads; score = count")
+    assert run_graph(graph, TILES, what="task graph")["score"].std() > 0
