@@ -32,7 +32,7 @@ _FAULTY_WEIGHT: Final = 0.05
 #: A picture below this grey is dark whatever is usual.
 _BLACK_GREY: Final = 8.0
 #: Sharpness is measured on at most this many blocks of this side.
-_BLOCKS: Final = 8
+_BLOCKS: Final = 6
 _BLOCK_PX: Final = 64
 #: Cells along the longer side, the least they measure, and how far around a cell its surroundings reach.
 _CELLS: Final = 64
@@ -265,9 +265,19 @@ def _blocks(image: Image) -> Plane:
 
 def _halved(blocks: Image) -> Plane:
     """Average 2 x 2 pixels and the channels: the sensor's noise would pass for sharpness."""
-    n, height, width, channels = blocks.shape
-    halved: Plane = blocks.reshape(n, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4, 5), dtype=np.float32)
+    # Sums of whole planes are several times faster than a mean over many short axes.
+    grey = _summed(blocks)
+    rows = grey[:, ::2] + grey[:, 1::2]
+    halved: Plane = (rows[:, :, ::2] + rows[:, :, 1::2]) * np.float32(1.0 / (4 * blocks.shape[-1]))
     return halved
+
+
+def _summed(image: Image) -> NDArray[np.uint16]:
+    """Add the channels up: the last axis goes."""
+    total = image[..., 0].astype(np.uint16)
+    for channel in range(1, image.shape[-1]):
+        total += image[..., channel]
+    return total
 
 
 def _sharpness(blocks: Plane, grey: float) -> tuple[float, float]:
@@ -306,9 +316,16 @@ def _cells(image: Image) -> Plane:
     side = max(_CELL_PX, -(-max(height, width) // _CELLS))
     rows, cols = height // side, width // side
     # Of large cells, every so many-th pixel is enough.
-    step = max(1, side // 8)
-    cut = image[: rows * side, : cols * side].reshape(rows, side, cols, side, -1)[:, ::step, :, ::step]
-    grey = cut.mean(axis=(1, 3, 4), dtype=np.float32)
+    step = max(1, side // 4)
+    cut = image[: rows * side, : cols * side].reshape(rows, side, cols, side, -1)
+    places = range(0, side, step)
+    total = np.zeros((rows, cols), dtype=np.float32)
+    for row in places:
+        band = np.zeros((rows, cols), dtype=np.uint32)
+        for col in places:
+            band += _summed(cut[:, row, :, col])
+        total += band
+    grey = total / np.float32(len(places) ** 2 * image.shape[-1])
     padded = np.pad(grey, ((_AROUND + 1, _AROUND), (_AROUND + 1, _AROUND)), mode="edge")
     sums = padded.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
     span = 2 * _AROUND + 1
