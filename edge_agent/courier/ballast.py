@@ -11,6 +11,8 @@ from typing import Final
 
 #: The ballast is taken back only when this many times its size is free.
 _PLENTY: Final = 8
+#: On a small disk the ballast is no more than this part of it: half of the disk is plenty then.
+_PART: Final = 16
 
 
 class Ballast:
@@ -25,11 +27,13 @@ class Ballast:
         if self._path.exists():
             return True
         try:
-            if shutil.disk_usage(self._path.parent).free < _PLENTY * self._size_bytes:
+            disk = shutil.disk_usage(self._path.parent)
+            size = min(self._size_bytes, disk.total // _PART)
+            if disk.free < _PLENTY * size:
                 return False
             handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
-                os.posix_fallocate(handle, 0, max(1, self._size_bytes))
+                os.posix_fallocate(handle, 0, max(1, size))
             finally:
                 os.close(handle)
         except OSError:

@@ -226,8 +226,9 @@ class Bench:
                 if FAULTS[fault]:
                     sent = len(sender.took_s) - sender.dropped
                     wait_until(lambda: len(node.ledger.look()) == sent, "everything that was sent is accepted")
+                # What a full disk cost is written down with the first room there is.
+                behind.stranger.give_back()
                 assert node.stop() == 0
-            behind.stranger.give_back()
         found = look([node.paths.spool], site_toml.parent / "trainer")
         accepted = node.ledger.look()
         # Not to the last one: what the trainer had when its answer was lost may have been evicted, and counted, too.

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.courier.uplink import FIRST_WAIT_S
+from edge_agent.courier.window import FIRST_WAIT_S
+from shared.config import SpoolTable
 from tests.conftest import Mosquitto
 from tests.faults.accounting import look, violations
 from tests.faults.centre import Centre
@@ -20,8 +21,8 @@ from tests.faults.nursery import Nursery
 from tests.faults.plant import wait_until, write_agent, write_site
 from tests.faults.proxy import FAULTS, Fault, Proxy
 
-#: As in ``agent.toml``: how many candidates of a node are on their way at once.
-WINDOW = 20
+#: How many candidates of a node are on their way at once.
+WINDOW = SpoolTable().window
 #: What must get through before the next fault, so that each meets a link that works.
 BYTES_BETWEEN = 20_000
 NODES = ("press-01", "press-02")
