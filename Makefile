@@ -31,7 +31,7 @@ demo: setup
 bench: setup
 	@set -e; for name in learning loop selection rescore steel_line stream uplink; do $(BIN)/python -m "benchmarks.$$name" $(ARGS); done
 
-# The long tests, and every property with many more examples.
+# The long tests, the faults at full length among them (docs/faults.md), and every property with many more examples.
 soak: setup
 	$(PYTEST) --soak -m "soak or hypothesis" $(ARGS)
 

@@ -60,7 +60,7 @@ def test_every_decision_has_the_parts_of_the_template(note: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "chapter", ["words", "node", "wire", "pool", "rounds", "demo", "own-images"], ids=lambda chapter: chapter
+    "chapter", ["words", "node", "wire", "pool", "rounds", "demo", "own-images", "faults"], ids=lambda chapter: chapter
 )
 def test_every_chapter_ends_with_its_limits(chapter: str) -> None:
     text = (ROOT / "docs" / f"{chapter}.md").read_text()

@@ -68,7 +68,7 @@ def test_a_bad_network_loses_nothing_and_little_is_sent_twice(
         links = [plant.enter_context(Proxy.opened(mosquitto.port)) for _ in (*NODES, "centre")]
         site_toml = write_site(tmp_path / "centre", port=links[-1].port)
         nodes = [
-            Node(write_agent(tmp_path / name, port=link.port, node=name), nursery, name=name)
+            Node(write_agent(tmp_path / name, port=link.port, node=name, heartbeat_s=0.2), nursery, name=name)
             for name, link in zip(NODES, links, strict=False)
         ]
         plant.enter_context(Centre.opened(site_toml))
