@@ -79,7 +79,9 @@ def selection_contradictions(table: "SelectionTable") -> list[str]:
             f'selection.sampler is "lowrank" and selection.weighting is "{table.weighting}", which has full rank; '
             "lowrank draws eq3-distance, block draws this"
         )
-    if table.draws > 1 and (table.strategy != "kdpp" or table.sampler == "lowrank" or table.weighting == "eq3-distance"):
+    if table.draws > 1 and (
+        table.strategy != "kdpp" or table.sampler == "lowrank" or table.weighting == "eq3-distance"
+    ):
         problems.append(
             f'selection.draws is {table.draws}; several draws are compared for strategy "kdpp" with weighting quality or diversity alone'
         )

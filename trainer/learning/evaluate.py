@@ -94,12 +94,12 @@ def calibrate(
     logits, truth = [np.zeros((0, model.classes), dtype=np.float32)], [np.zeros(0, dtype=np.uint8)]
     folds = [np.zeros(0, dtype=np.intp)]
     try:
-        for some, found in _logits(model, crops, minibatch):
-            taken = supervised[some]
+        for part, found in _logits(model, crops, minibatch):
+            taken = supervised[part]
             taken &= rng.random(taken.shape) < share
             logits.append(found.permute(0, 2, 3, 1).cpu().numpy()[taken])
-            truth.append(masks[some][taken])
-            folds.append(np.repeat(fold[some], taken.sum(axis=(1, 2))))
+            truth.append(masks[part][taken])
+            folds.append(np.repeat(fold[part], taken.sum(axis=(1, 2))))
         calibration = cross_fitted(np.concatenate(logits), np.concatenate(truth), np.concatenate(folds))
         before = calibration.temperature
     finally:
