@@ -49,7 +49,7 @@ ROWS: Final = ("graphs", "int8", "agent", "stride")
 _STEPS: Final = 110
 _REPEATS: Final = 7
 _RANKED_TILES: Final = 8
-_CALIBRATION_TILES: Final = 2
+_CALIBRATION_TILES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,12 @@ TARGETS: Final = (
     Target("int8_rank", "rank correlation of patch scores, int8 and fp32", least=0.999),
     Target("agent_own_ms", "agent's own time per tile, ms", most=2.5),
     Target("agent_own_share", "the same / onnxruntime's", most=0.01),
-    Target("compact_spearman", "compact network, tiny defects: ranks of stride 2 and 1", least=0.99),
-    Target("unet_spearman", "U-Net, tiny defects: ranks of stride 2 and 1", least=0.99),
+    Target(
+        "compact_auc",
+        "compact network, tiny defects told from clean patches: AUC of stride 2 less that of 1",
+        least=-0.01,
+    ),
+    Target("unet_auc", "U-Net, the same", least=-0.01),
 )
 
 
@@ -156,7 +160,7 @@ def _measured(options: argparse.Namespace, figures: dict[str, float], more: dict
         for name in tiny.NETWORKS:
             _say(f"stride: {name}")
             found = tiny.measure(name, steps=150, tiles=40)
-            figures[f"{name}_spearman"] = found["spearman"]
+            figures[f"{name}_auc"] = found["auc_stride2"] - found["auc_stride1"]
             more[f"stride {name}"] = found
             yield
 
