@@ -88,8 +88,8 @@ def calibrate(
     supervised = masks != IGNORE
     labelled = np.flatnonzero(supervised.any(axis=(1, 2)))
     fold = np.zeros(len(masks), dtype=np.intp)
-    for number, some in enumerate(np.array_split(labelled, FOLDS)):
-        fold[some] = number
+    for number, members in enumerate(np.array_split(labelled, FOLDS)):
+        fold[members] = number
     share = min(1.0, most / max(1, int(supervised.sum())))
     logits, truth = [np.zeros((0, model.classes), dtype=np.float32)], [np.zeros(0, dtype=np.uint8)]
     folds = [np.zeros(0, dtype=np.intp)]
