@@ -51,14 +51,12 @@ class Contender(Protocol):
 
 
 class Winnow:
-    """The stream filter as nodes run it."""
+    """The stream filter as nodes run it, with the gate given: how large a share of the scores is looked at closely."""
 
-    name = "winnow"
-
-    def __init__(self, terms: Terms, dim: int, *, seed: int, settings: FilterTable | None = None) -> None:
-        self._filter = StreamFilter(
-            terms.budget, settings or FilterTable(), SelectionTable(), rng=np.random.default_rng(seed)
-        )
+    def __init__(self, name: str, terms: Terms, dim: int, *, seed: int, gate_share: float) -> None:
+        self.name = name
+        settings = FilterTable(gate_share=gate_share)
+        self._filter = StreamFilter(terms.budget, settings, SelectionTable(), rng=np.random.default_rng(seed))
         self._filter.swap(scored=True, space=SpaceEntry(id="0" * 64, dim=dim, tau=terms.tau))
 
     def offer(self, now: float, seen: Seen) -> Mask:
@@ -157,7 +155,11 @@ def contenders(terms: Terms, rehearsal: Sequence[Seen], *, seed: int) -> list[Co
     patches = sum(len(seen.scores) for seen in rehearsal)
     wanted = terms.budget.patches_per_hour / 3600.0 * len(rehearsal) / terms.frames_per_s
     share = min(1.0, wanted / patches)
-    found: list[Contender] = [Winnow(terms, dim, seed=seed), Random(terms, seed=seed)]
+    found: list[Contender] = [
+        Winnow("winnow", terms, dim, seed=seed, gate_share=FilterTable().gate_share),
+        Winnow("winnow, open gate", terms, dim, seed=seed, gate_share=1.0),
+        Random(terms, seed=seed),
+    ]
     for name, make in (("uncertainty", lambda: uncertainty), ("frame difference", FrameDifference)):
         values = np.concatenate([measure(seen) for measure in (make(),) for seen in rehearsal])
         found.append(Threshold(name, terms, make(), float(np.quantile(values, 1.0 - share))))

@@ -28,7 +28,7 @@ def test_every_contender_keeps_the_budget_and_uses_it() -> None:
     for contender in contenders(TERMS, stream(1), seed=0):
         sent[contender.name] = sum(int(contender.offer(float(n), seen).sum()) for n, seen in enumerate(stream(2)))
 
-    assert set(sent) == {"winnow", "random", "uncertainty", "frame difference", "fixed cosine"}
+    assert set(sent) == {"winnow", "winnow, open gate", "random", "uncertainty", "frame difference", "fixed cosine"}
     assert all(0.4 * allowed <= count <= allowed for count in sent.values()), sent
 
 
