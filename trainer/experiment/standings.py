@@ -2,7 +2,7 @@
 
 A result is a JSON file that names its ``rows``; its ``figure`` is what is shown beside the paper's own number, or its
 ``figures`` by row. The newest by its ``date`` counts, one of full size before one whose name says ``-cpu``; of one day,
-the one that stands for fewest rows.
+one of several arms, and then the one that stands for fewest rows.
 """
 
 import re
@@ -58,7 +58,8 @@ def standings(results: Path, recipes: Path) -> list[Standing]:
             own = figures.get(row) if isinstance(figures, dict) else None
             full = SCALED_DOWN not in path.stem
             figure = str(own or found.get("figure") or "see the file")
-            entry = _Entry(full, date, -len(rows), path.name, figure)
+            arms = (found.get("report") or {}).get("arms")
+            entry = _Entry(full, date, arms is None or len(arms) > 1, -len(rows), path.name, figure)
             newest[row] = max(newest.get(row, entry), entry)
     return [_standing(method, runs.get(method.id, ()), newest.get(method.id)) for method in METHODS]
 
@@ -83,6 +84,8 @@ class _Entry(NamedTuple):
 
     full_size: bool
     date: str
+    #: A study of one arm is half of a comparison.
+    compares: bool
     #: Of one day the study that stands for fewest rows speaks: it was made for this one.
     made_for: int
     name: str

@@ -86,6 +86,16 @@ def test_of_one_day_the_study_that_was_made_for_a_row_speaks(tmp_path: Path) -> 
     assert row(tmp_path, "A5").figure == "in passing"
 
 
+def test_a_study_of_one_arm_speaks_where_nothing_compares(tmp_path: Path) -> None:
+    alone = {"rows": ["A7"], "figure": "by lot", "report": {"arms": [{}]}}
+    write(tmp_path, "start-2026-01-01.json", alone)
+    assert row(tmp_path, "A7").figure == "by lot"
+
+    write(tmp_path, "both-2026-01-01.json", {"rows": ["A7", "A10"], "figure": "both", "report": {"arms": [{}, {}]}})
+
+    assert row(tmp_path, "A7").figure == "both"
+
+
 def test_a_study_that_is_not_finished_speaks_for_no_row(tmp_path: Path) -> None:
     write(tmp_path, "a.json", {"rows": ["A5"], "date": "2026-01-01", "figure": "whole", "unfinished": []})
     write(tmp_path, "b.json", {"rows": ["A5"], "date": "2026-02-01", "figure": "half", "unfinished": ["kdpp"]})
