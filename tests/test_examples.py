@@ -19,7 +19,7 @@ from shared.config import (
     load_line,
     load_site,
 )
-from shared.sources import CameraTable, FolderSource, SteelLineSource
+from shared.sources import CameraTable, FolderSource, Source
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FILES = {"site.toml": SiteConfig, "line.toml": LineConfig, "agent.toml": AgentConfig}
