@@ -356,7 +356,10 @@ def test_an_acquisition_that_can_be_made_is_loaded(folder: Path, settings: str) 
         (LINE + "[gate]\nclass_floors = { scrtch = 0.5 }\n", 'gate.class_floors: "scrtch" is not a class'),
         (LINE + '[labelling]\nsource = "oracle"\n', "there is no [simulator] table"),
         (LINE + "[geometry]\ncell_px = 100\n", "not a multiple of cell_px"),
-        (LINE + "[learning]\nencoder = 'resnet18'\nencoder_from = 'space'\n", 'and space.encoder "resnet34"; give both one name'),
+        (
+            LINE + "[learning]\nencoder = 'resnet18'\nencoder_from = 'space'\n",
+            'and space.encoder "resnet34"; give both one name',
+        ),
         (LINE + "[gate]\nclass_patches = 3\n", "gate.class_patches"),
         (LINE + "[gate]\nclass_floors = { scratch = 1.5 }\n", "gate.class_floors"),
         (LINE + "[gate]\nlatency_ms = 0\n", "gate.latency_ms"),

@@ -223,7 +223,9 @@ def test_a_run_whose_confidence_is_its_accuracy_passes() -> None:
 
 
 @pytest.mark.parametrize(("limit", "passes"), [(None, True), (12.0, True), (11.9, False)])
-def test_a_graph_that_takes_too_long_is_refused_where_there_is_a_limit(limit: float | None, passes: bool) -> None:  # a row of the table
+def test_a_graph_that_takes_too_long_is_refused_where_there_is_a_limit(
+    limit: float | None, passes: bool
+) -> None:  # a row of the table
     slow = Latency(12.0, 10.5, "cpu", 1)
 
     report = judged(reference(30, 0.6), None, GateTable(latency_ms=limit), latency=slow)
