@@ -30,7 +30,12 @@ class GraphCache:
 
     def find(self, key: str) -> bytes | None:
         """Return the graph made under this key; None when there is none whose bytes are whole."""
-        for path in sorted(self.directory.glob(f"{_short(key)}-*.onnx")):
+        try:
+            paths = sorted(self.directory.glob(f"{_short(key)}-*.onnx"))
+        except OSError as error:
+            LOG.warning("%s: %s; the graph is optimised again", self.directory, error.strerror)
+            return None
+        for path in paths:
             try:
                 data = read_bounded(path, limit=MAX_FILE_BYTES)
             except InputError as error:
@@ -39,7 +44,10 @@ class GraphCache:
             if path.name == _name(key, data):
                 return data
             LOG.warning("%s: not what it was when it was written; the graph is optimised again", path)
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                LOG.warning("%s: %s; it stays", path, error.strerror)
         return None
 
     def keep(self, key: str, make: Callable[[Path], None]) -> bool:
@@ -61,6 +69,12 @@ class GraphCache:
                 part.unlink(missing_ok=True)
             return False
         return True
+
+    def drop(self, key: str) -> None:
+        """Throw away what was made under this key."""
+        for path in self.directory.glob(f"{_short(key)}-*.onnx"):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def cache_key(*parts: str) -> str:

@@ -235,23 +235,38 @@ def _session(data: bytes, runtime: RuntimeTable, provider: Provider, *, what: st
     # The vendor's graphs for one processor may not run on another.
     key = cache_key(sha256_hex(data), ort.__version__, provider, device_name(provider))
     kept = cache.find(key)
+    if kept is None:
+        kept = _optimised(data, runtime, provider, key=key, what=what, cache=cache)
     if kept is not None:
-        options = _options(runtime)
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return _open(kept, options, provider, what=what)
-    made: list[Any] = []
+        try:
+            return _open_kept(kept, runtime, provider, what=what)
+        except ReleaseError as error:
+            LOG.warning("%s; the optimised graph is thrown away, the release's own runs", error)
+            cache.drop(key)
+    return _open(data, _options(runtime), provider, what=what)
+
+
+def _optimised(
+    data: bytes, runtime: RuntimeTable, provider: Provider, *, key: str, what: str, cache: GraphCache
+) -> bytes | None:
+    """Optimise a graph and return what was kept of it: whoever made it runs what every later start will run."""
 
     def make(path: Path) -> None:
         options = _options(runtime)
         options.optimized_model_filepath = str(path)
-        made.append(_open(data, options, provider, what=what))
+        _open(data, options, provider, what=what)
 
     try:
-        cache.keep(key, make)
+        return cache.find(key) if cache.keep(key, make) else None
     except ReleaseError:
         # Either the graph is broken, which shows again, or the file could not be written.
-        return _open(data, _options(runtime), provider, what=what)
-    return made[0] if made else _open(data, _options(runtime), provider, what=what)
+        return None
+
+
+def _open_kept(kept: bytes, runtime: RuntimeTable, provider: Provider, *, what: str) -> Any:
+    options = _options(runtime)
+    options.graph_optimization_level = _onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+    return _open(kept, options, provider, what=what)
 
 
 def _open(data: bytes, options: Any, provider: Provider, *, what: str) -> Any:
