@@ -13,16 +13,17 @@ from trainer.acquisition.aggregation import Stride
 from trainer.acquisition.build import build_asked_source, build_node_scorer, build_scorer
 from trainer.acquisition.scorer import MaskScorer, PatchScorer
 from trainer.acquisition.scoring import FORMULA, MaskGraph, TaskGraph
+from trainer.learning.heads import HeadedNetwork
 from trainer.learning.model import TaskModel, build_model
 
-#: Of the members that ``mc-dropout`` draws for a line: the same crop gets the same score after every restart.
+#: Of the members that ``mc-dropout`` draws for a line: the same minibatch gets the same scores after every restart.
 _SEED = 0
 
 
 def centre_scorer(model: TaskModel, line: LineConfig) -> MaskGraph | MaskScorer:
     """Build what scores the line's crops."""
     grid, share = line.grid.as_crop(), line.geometry.top_share
-    if _is_plain(line):
+    if _is_plain(line) or _lacks_heads(model, line):
         return MaskGraph(model, grid, top_share=share)
     asked = line.acquisition
     source = build_asked_source(asked, [model], weights=class_weights(line), seed=_SEED)
@@ -31,14 +32,14 @@ def centre_scorer(model: TaskModel, line: LineConfig) -> MaskGraph | MaskScorer:
 
 def node_scorer(model: TaskModel, line: LineConfig, *, stride: Stride = 1) -> TaskGraph | PatchScorer:
     """Build what scores tiles on the line's nodes, from every ``stride``-th row and column."""
-    if _is_plain(line) or line.acquisition.on_node == "entropy":
+    if _is_plain(line) or line.acquisition.on_node == "entropy" or _lacks_heads(model, line):
         return TaskGraph(model, line.grid, top_share=line.geometry.top_share, stride=stride)
     return _exportable(model, line, stride=stride, mask=False)
 
 
 def node_mask_scorer(model: TaskModel, line: LineConfig, *, stride: Stride = 1) -> MaskGraph | PatchScorer:
     """Build what scores tiles on the line's nodes and says the class of each pixel."""
-    if _is_plain(line) or line.acquisition.on_node == "entropy":
+    if _is_plain(line) or line.acquisition.on_node == "entropy" or _lacks_heads(model, line):
         return MaskGraph(model, line.grid, top_share=line.geometry.top_share, stride=stride)
     return _exportable(model, line, stride=stride, mask=True)
 
@@ -96,6 +97,11 @@ def _exportable(model: TaskModel, line: LineConfig, *, stride: Stride, mask: boo
         stride=stride,
         mask=mask,
     )
+
+
+def _lacks_heads(model: TaskModel, line: LineConfig) -> bool:
+    """Say whether a run is from before the line asked for heads: it has one opinion, scored by entropy until the next run."""
+    return line.acquisition.committee == "heads" and not isinstance(model.network, HeadedNetwork)
 
 
 def _is_plain(line: LineConfig) -> bool:

@@ -79,7 +79,8 @@ class Crew:
             return module
         on_gpu = next(module.parameters()).device.type == "cuda"
         held = nn.SyncBatchNorm.convert_sync_batchnorm(module) if on_gpu else module  # type: ignore[no-untyped-call]  # torch's stub has no types here
-        return DistributedDataParallel(held)  # type: ignore[return-value]  # called as the module is
+        # An encoder that is cut short keeps layers that never run.
+        return DistributedDataParallel(held, find_unused_parameters=True)  # type: ignore[return-value]  # called as the module is
 
 
 def here() -> Crew:

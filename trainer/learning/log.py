@@ -67,7 +67,7 @@ def _losses(training: Training, settings: LearningTable) -> Iterator[Line]:
     values = torch.stack(training.losses).float().cpu().numpy()
     steps = np.array(training.steps)
     # Steps that were skipped have no loss; a span of skipped ones has no line.
-    spans = (steps - 1) // max(1, settings.steps // POINTS)
+    spans = (steps - 1) // -(-settings.steps // POINTS)
     for inside in (spans == number for number in np.unique(spans)):
         last = int(steps[inside][-1])
         yield Line(

@@ -71,7 +71,8 @@ class EveryHead(nn.Module):
         """Return float32 logits ``(m, n, classes, h, w)`` for pixels ``(n, channels, h, w)`` of 0 to 255."""
         network = self.model.network
         assert isinstance(network, HeadedNetwork)
-        return network.stacked(normalised(pixels), window)
+        logits = network.stacked(normalised(pixels), window)
+        return logits if self.model.temperature == 1.0 else logits / self.model.temperature
 
 
 def build_model(

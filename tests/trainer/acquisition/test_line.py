@@ -74,6 +74,16 @@ def test_a_committee_of_heads_scores_on_nodes_and_says_so() -> None:
     assert formula(asked) == "bald of heads; score = mean over the patch / its largest"
 
 
+def test_a_run_from_before_its_line_asked_for_heads_is_scored_by_entropy_until_the_next() -> None:
+    asked = line(measure="bald", committee="heads", members=3)
+    before = build_model(asked.learning, classes=3, channels=1, seed=1).eval()
+
+    assert type(centre_scorer(before, asked)) is MaskGraph
+    assert type(node_scorer(before, asked)) is TaskGraph
+    assert type(node_mask_scorer(before, asked)) is MaskGraph
+    assert type(node_scorer(model(asked), asked)) is PatchScorer
+
+
 def test_every_second_row_and_column_is_what_a_thinned_map_says() -> None:
     asked = line(measure="margin", aggregation="top")
     network = model(asked)

@@ -97,6 +97,16 @@ def test_each_member_is_its_own_two_convolutions() -> None:
             torch.testing.assert_close(together[:, 48 * number : 48 * (number + 1)], own + second.bias[:, None, None])
 
 
+def test_every_head_is_as_sure_as_the_temperature_lets_the_model_be() -> None:
+    model = headed().eval()
+    pixels = torch.rand(2, 1, 32, 32) * 255
+    raw = EveryHead(model)(pixels)
+
+    model.temperature = 2.5
+
+    torch.testing.assert_close(EveryHead(model)(pixels), raw / 2.5)
+
+
 def test_members_begin_apart_and_follow_from_the_seed() -> None:
     first, again, other = headed(), headed(), headed(seed=2)
 

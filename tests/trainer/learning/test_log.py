@@ -4,16 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from shared.config import LearningTable
 from shared.errors import InputError
 from trainer.learning.checkpoints import Checkpoints, Judgement
 from trainer.learning.curves import draw_training
+from trainer.learning.data import Order
 from trainer.learning.judging import Judging
-from trainer.learning.log import Line, read_log
+from trainer.learning.log import POINTS, Line, _losses, read_log
 from trainer.learning.loop import TrainReport, train
 from trainer.learning.model import build_model
 from trainer.learning.schedule import rate
+from trainer.learning.state import Training
 
 
 class PowerGoneError(Exception):
@@ -58,6 +61,21 @@ def test_a_log_says_each_loss_with_its_step_and_what_was_judged_after_it(tmp_pat
     ]
     assert [line.step for line in lines] == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12, 12]
     assert lines[4].judged == Judgement(miou=0.5, per_class=(0.5, None, 0.5), ece=0.1)
+
+
+@pytest.mark.parametrize("steps", [199, 200, 399, 400, 4_001])
+def test_a_long_training_has_no_more_losses_than_a_curve_shows(steps: int) -> None:
+    model = build_model(LearningTable(architecture="compact", encoder="compact-8-8"), classes=3, channels=1, seed=1)
+    order = Order(4, size=2, generator=torch.Generator())
+    training = Training(model, torch.optim.AdamW(model.parameters()), order)
+    training.losses = [torch.tensor(float(step)) for step in range(steps)]
+    training.steps = list(range(1, steps + 1))
+
+    lines = list(_losses(training, LearningTable(steps=steps)))
+
+    assert len(lines) <= POINTS
+    assert len(lines) >= POINTS / 2 - 1
+    assert lines[-1].step == steps
 
 
 def test_a_step_without_a_label_has_no_loss(tmp_path: Path) -> None:
