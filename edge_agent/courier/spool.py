@@ -157,20 +157,10 @@ class Spool:
 
         A full disk never raises: the least valuable make room, and what then finds none is counted as well.
         """
-        self._file.recover_if_capped()
-        try:
-            return self._insert(items)
-        except FullDiskError:
-            self._file.make_room()
-        try:
-            # Room for the candidates and for the journal of their way in.
-            evicted = self._evict_to(self._bytes - 2 * sum(len(item.payload) for item in items))
-            self._file.write_back()
-            accepted = self._insert(items)
-            return replace(accepted, evicted=accepted.evicted + evicted)
-        except FullDiskError:
-            self._lost += len(items)
-            return Accepted(new=0, again=0, evicted=len(items))
+        accepted = self._take(items)
+        without = len(items) - accepted.new - accepted.again
+        self._lost += without
+        return replace(accepted, evicted=accepted.evicted + without)
 
     def ids_after(self, line: str, seq: int, *, limit: int) -> list[tuple[int, str]]:
         """List a line's oldest candidates that come after a place in the spool: place and id."""
@@ -206,11 +196,18 @@ class Spool:
         return [Dead(*row) for row in rows]
 
     def revive(self) -> Accepted:
-        """Put the buried candidates that are kept back among those to send; what is above the cap is evicted."""
+        """Put the buried candidates that are kept back among those to send; what is above the cap is evicted.
+
+        On a disk that has no room for them they stay buried, which a ``StateError`` says.
+        """
         rows = self._file.rows("SELECT id, line, value, payload FROM dead ORDER BY seq")
-        accepted = self.accept([Item(*row) for row in rows])
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM dead")
+        accepted = self._take([Item(*row) for row in rows])
+        if accepted.new + accepted.again < len(rows):
+            raise StateError("spool: the disk is full; the dead stay where they are, free some space")
+        if self._file.with_ballast(self._forget_dead) is None:
+            raise StateError(
+                "spool: the disk is full; the dead are sent again and stay among the dead too, free some space"
+            )
         return accepted
 
     def counts(self) -> SpoolCounts:
@@ -225,6 +222,21 @@ class Spool:
             with suppress(FullDiskError), self._transaction():
                 pass
         self._file.close()
+
+    def _take(self, items: Sequence[Item]) -> Accepted:
+        """Take all candidates, or none on a disk without room for them: then neither new nor here before."""
+        self._file.recover_if_capped()
+        try:
+            return self._insert(items)
+        except FullDiskError:
+            self._file.make_room()
+        accepted, evicted = Accepted(new=0, again=0, evicted=0), 0
+        with suppress(FullDiskError):
+            # Room for the candidates and for the journal of their way in.
+            evicted = self._evict_to(self._bytes - 2 * sum(len(item.payload) for item in items))
+            self._file.write_back()
+            accepted = self._insert(items)
+        return replace(accepted, evicted=accepted.evicted + evicted)
 
     def _insert(self, items: Sequence[Item]) -> Accepted:
         new = 0
@@ -284,6 +296,10 @@ class Spool:
             connection.execute(_TOO_MANY_DEAD, (KEPT_DEAD, KEPT_DEAD_BYTES))
             self._count("dead", 1)
         return True
+
+    def _forget_dead(self) -> int:
+        with self._transaction() as connection:
+            return connection.execute("DELETE FROM dead").rowcount
 
     def _forget(self, line: str, size: int) -> None:
         self._bytes -= size

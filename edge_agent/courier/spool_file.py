@@ -37,7 +37,7 @@ class SpoolFile:
         if self._disk is None:
             return
         with suppress(OSError):
-            self.room_bytes = room_bytes(self._bytes(), self._disk())
+            self.room_bytes = room_bytes(self._whole_bytes(), self._disk())
 
     @property
     def is_above_room(self) -> bool:
@@ -107,10 +107,13 @@ class SpoolFile:
 
     def _bytes(self) -> int:
         """Say how much of the file is in use; what is free inside it is used again before it grows."""
-        pages, free, size = (
-            self.rows(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
+        ((free,),), ((size,),) = self.rows("PRAGMA freelist_count"), self.rows("PRAGMA page_size")
+        return self._whole_bytes() - int(free * size)
+
+    def _whole_bytes(self) -> int:
+        """Say how large the file is: what is free inside it is nobody else's, the disk does not count it as free."""
+        ((pages,),), ((size,),) = self.rows("PRAGMA page_count"), self.rows("PRAGMA page_size")
+        return int(pages * size)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -254,6 +254,22 @@ def test_what_others_take_from_the_disk_makes_the_spool_smaller_and_gives_nothin
     spool.close()
 
 
+def test_a_spool_that_filled_the_disk_and_was_emptied_has_the_room_of_its_file_again(tmp_path: Path) -> None:
+    """Its free pages counted neither as held nor as free on the disk: it took nothing more, for good."""
+    volume = Volume(total=1_000_000_000, free=105_000_000)
+    spool = Spool.open(tmp_path / "spool.db", cap_bytes=100 * CAP, ballast_bytes=0, disk=volume)
+    spool.accept([item(f"c{number}", size=100_000) for number in range(40)])
+    volume.free = 0
+    spool.confirm(ids(spool))
+
+    spool.measure()
+
+    assert spool.cap_bytes >= 4_000_000
+    accepted = spool.accept([item(f"d{number}", size=100_000) for number in range(38)])
+    assert accepted == Accepted(new=38, again=0, evicted=0)
+    spool.close()
+
+
 @pytest.mark.parametrize(
     ("held", "total", "free", "room"),
     [
@@ -418,6 +434,48 @@ def test_what_finds_no_room_at_all_is_counted(tmp_path: Path) -> None:
     assert accepted == Accepted(new=0, again=0, evicted=1)
     assert spool.counts() == SpoolCounts(items=0, bytes=0, evicted=1, dead=0)
     spool.close()
+
+
+def test_what_gave_way_for_one_that_found_no_room_all_the_same_is_told(tmp_path: Path) -> None:
+    spool = Spool.open(tmp_path / "spool.db", cap_bytes=100 * CAP, ballast_bytes=0)
+    spool.accept([item(f"c{number}", size=5000) for number in range(20)])
+    fill_the_disk(spool)
+
+    accepted = spool.accept([item("vast", size=500_000)])
+
+    assert accepted == Accepted(new=0, again=0, evicted=21)
+    assert spool.counts() == SpoolCounts(items=0, bytes=0, evicted=21, dead=0)
+    spool.close()
+
+
+def test_the_dead_that_find_no_room_stay_where_they_are(spool: Spool) -> None:
+    spool.accept([item("a", size=400_000)])
+    spool.bury("a", reason="no such line", now=5.0)
+    fill_the_disk(spool)
+
+    with pytest.raises(StateError, match="the dead stay where they are, free some space"):
+        spool.revive()
+
+    assert [entry.id for entry in spool.dead()] == ["a"]
+    assert spool.counts() == SpoolCounts(items=0, bytes=0, evicted=0, dead=1)
+
+
+def test_a_full_disk_that_keeps_the_dead_beside_what_is_sent_again_says_so(spool: Spool) -> None:
+    spool.accept([item("a")])
+    spool.bury("a", reason="no such line", now=5.0)
+    spool.accept([item("b", size=100_000)])
+    spool.confirm(["b"])
+    spool._connection.execute("CREATE TABLE journal (data BLOB)")
+    spool._connection.execute(
+        "CREATE TRIGGER full BEFORE DELETE ON dead BEGIN INSERT INTO journal VALUES (zeroblob(1000000)); END"
+    )
+    fill_the_disk(spool)
+
+    with pytest.raises(StateError, match="sent again and stay among the dead too, free some space"):
+        spool.revive()
+
+    assert ids(spool) == ["a"]
+    assert [entry.id for entry in spool.dead()] == ["a"]
 
 
 def test_a_transaction_that_fails_leaves_the_counts_alone(spool: Spool) -> None:
