@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from shared.codec import MAX_MESSAGE_BYTES
 from shared.transport import IngestTable
 
 #: Names of nodes come off the wire: no more of them are remembered, the longest silent is forgotten first.
@@ -32,7 +33,9 @@ class Quota:
     def spend(self, node: str, *, size_bytes: int, now: float) -> str | None:
         """Charge one message to a node; return what is spent when it is too much and nothing was charged."""
         table = self._table
-        most_count, most_bytes = table.saved_h * table.candidates_per_h, table.saved_h * table.bytes_per_h
+        # Any message is let in some time, however little may be saved up.
+        most_count = max(1.0, table.saved_h * table.candidates_per_h)
+        most_bytes = max(float(MAX_MESSAGE_BYTES), table.saved_h * table.bytes_per_h)
         account = self._accounts.get(node)
         if account is None:
             account = self._accounts[node] = _Account(most_count, most_bytes, now)

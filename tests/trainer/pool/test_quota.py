@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from shared.codec import MAX_MESSAGE_BYTES
 from shared.transport import IngestTable
 from trainer.pool.quota import MAX_NODES, Quota
 
@@ -52,8 +53,20 @@ def test_what_came_since_is_let_in() -> None:
 def test_what_is_too_much_is_not_charged() -> None:
     quota = Quota(IngestTable(candidates_per_h=100, bytes_per_h=1_000_000, saved_h=0.1))
 
-    assert quota.spend("n1", size_bytes=100_001, now=0.0) == "1000000 bytes an hour"
-    assert quota.spend("n1", size_bytes=100_000, now=0.0) is None
+    assert quota.spend("n1", size_bytes=MAX_MESSAGE_BYTES + 1, now=0.0) == "1000000 bytes an hour"
+    assert quota.spend("n1", size_bytes=MAX_MESSAGE_BYTES, now=0.0) is None
+
+
+def test_whatever_the_settings_a_message_is_let_in_some_time() -> None:
+    """Half a candidate, and fewer bytes than the largest message has, were saved up at most: nothing came in, ever."""
+    few = Quota(IngestTable(candidates_per_h=5, bytes_per_h=10**9, saved_h=0.1))
+    narrow = Quota(IngestTable(candidates_per_h=100, bytes_per_h=1_000_000, saved_h=0.1))
+
+    for quota, hours in ((few, 1 / 5), (narrow, MAX_MESSAGE_BYTES / 1_000_000)):
+        for turn in range(10):
+            now = turn * hours * HOUR_S
+            assert quota.spend("n1", size_bytes=MAX_MESSAGE_BYTES, now=now * (1 + 1e-9)) is None
+            assert quota.spend("n1", size_bytes=MAX_MESSAGE_BYTES, now=now + 1.0) is not None
 
 
 def test_a_clock_that_steps_back_gives_nothing() -> None:
