@@ -34,6 +34,8 @@ _BLACK_GREY: Final = 8.0
 #: Sharpness is measured on at most this many blocks of this side.
 _BLOCKS: Final = 6
 _BLOCK_PX: Final = 64
+#: Three halved pixels along each axis are the least that a bend of brightness is measured on.
+_LEAST_PX: Final = 6
 #: Cells along the longer side, the least they measure, and how far around a cell its surroundings reach.
 _CELLS: Final = 64
 _CELL_PX: Final = 4
@@ -185,7 +187,12 @@ class Sight:
         self.standing: Standing | None = None
 
     def look(self, image: Image, *, recipe: str | None = None) -> Glance:
-        """Say what a frame tells of its camera, and remember it. Another recipe is another picture: all begins anew."""
+        """Say what a frame tells of its camera, and remember it. Another recipe is another picture: all begins anew.
+
+        A frame too small or too thin to be measured tells nothing, and is not remembered.
+        """
+        if not _is_measurable(image):
+            return Glance((), level=1.0, sharpness=1.0, dirt=0.0, spots=None)
         if recipe != self._recipe:
             self._recipe = recipe
             self._forget()
@@ -214,9 +221,10 @@ class Sight:
         return Glance(tuple(faults), level, sharpness, dirt, spots)
 
     def _look_for_dirt(self, image: Image, *, faulty: bool) -> Mask | None:
-        cells = _cells(image)
-        if min(cells.shape) < 2 * _AROUND:
+        side = _cell_px(image)
+        if min(image.shape[:2]) // side < 2 * _AROUND:
             return None
+        cells = _cells(image, side)
         standing = self.standing
         if standing is None or standing.picture.shape != cells.shape or (not faulty and not standing.note(cells)):
             standing = self.standing = Standing.begin(cells)
@@ -253,10 +261,20 @@ class Alarm:
         return self.raised != before
 
 
+def _is_small(image: Image) -> bool:
+    """Whether a frame is measured whole, not by its blocks."""
+    return image.shape[0] * image.shape[1] <= (_BLOCKS * _BLOCK_PX) ** 2
+
+
+def _is_measurable(image: Image) -> bool:
+    """Whether a frame has room for what it is measured on."""
+    return min(image.shape[:2]) >= (_LEAST_PX if _is_small(image) else _BLOCK_PX)
+
+
 def _blocks(image: Image) -> Plane:
     """Cut evenly spaced blocks out of a frame, in halves: ``(n, side / 2, side / 2)``, or the frame itself if it is small."""
     height, width = image.shape[:2]
-    if height * width <= (_BLOCKS * _BLOCK_PX) ** 2:
+    if _is_small(image):
         return _halved(image[None, : height // 2 * 2, : width // 2 * 2])
     tops = np.linspace(0, height - _BLOCK_PX, min(_BLOCKS, height // _BLOCK_PX)).astype(int)
     lefts = np.linspace(0, width - _BLOCK_PX, min(_BLOCKS, width // _BLOCK_PX)).astype(int)
@@ -282,8 +300,6 @@ def _summed(image: Image) -> NDArray[np.uint16]:
 
 def _sharpness(blocks: Plane, grey: float) -> tuple[float, float]:
     """Measure the bends of brightness down and across, relative to the brightness."""
-    if min(blocks.shape[1:]) < 3:
-        return 0.0, 0.0
     down = blocks[:, 2:] - 2 * blocks[:, 1:-1] + blocks[:, :-2]
     across = blocks[:, :, 2:] - 2 * blocks[:, :, 1:-1] + blocks[:, :, :-2]
     scale = max(grey, 1.0) ** 2
@@ -310,10 +326,14 @@ def _opened(cells: Mask, high: int, wide: int) -> Mask:
     return kept
 
 
-def _cells(image: Image) -> Plane:
-    """Average a frame in cells, each relative to what is around it."""
+def _cell_px(image: Image) -> int:
+    """Return the side of a frame's cells."""
+    return max(_CELL_PX, -(-max(image.shape[:2]) // _CELLS))
+
+
+def _cells(image: Image, side: int) -> Plane:
+    """Average a frame in cells of this side, each relative to what is around it."""
     height, width = image.shape[:2]
-    side = max(_CELL_PX, -(-max(height, width) // _CELLS))
     rows, cols = height // side, width // side
     # Of large cells, every so many-th pixel is enough.
     step = max(1, side // 4)

@@ -248,3 +248,32 @@ def test_another_product_is_usual_after_a_while_even_if_nobody_says_so() -> None
     assert shares[0] == pytest.approx(0.2)
     assert shares[2_000] < 0.4
     assert shares[-1] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 500), (32, 8192), (8192, 32)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_frame_too_small_or_thin_to_be_measured_is_no_fault_and_is_not_remembered(
+    shape: tuple[int, int], channels: int
+) -> None:
+    table = SightTable()
+    sight = used_to(strip(1), 25, table)
+    usual = (sight.level.value, sight.level.seen, sight.sharpness[0].value, sight.standing)
+
+    glance = sight.look(np.zeros((*shape, channels), dtype=np.uint8), recipe="another")
+
+    assert (glance.faults, glance.level, glance.sharpness, glance.dirt, glance.spots) == ((), 1.0, 1.0, 0.0, None)
+    assert glance.unclear((1, 1), shape, 256) is None
+    assert (sight.level.value, sight.level.seen, sight.sharpness[0].value, sight.standing) == usual
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (64, 8192), (8192, 64), (100, 6000), (SIDE, SIDE)])
+def test_a_frame_that_can_be_measured_is_however_thin(shape: tuple[int, int]) -> None:
+    sight = Sight(SightTable())
+    rng = np.random.default_rng(0)
+
+    for _ in range(25):
+        glance = sight.look(rng.integers(80, 120, (*shape, 1), dtype=np.uint8))
+
+    assert glance.faults == ()
+    assert glance.level == pytest.approx(1.0, abs=0.2)
+    assert np.isfinite([sight.level.value, *(usual.value for usual in sight.sharpness)]).all()
