@@ -52,14 +52,15 @@ class Keepsakes:
     def recall(self, camera: str, line: str) -> tuple[Keepsake, float] | None:
         """Read what a camera's filter remembered, and how many seconds ago; None when there is nothing to go by."""
         path = self._path(camera)
-        if not path.exists():
-            return None
         try:
+            if not path.exists():
+                return None
             kept = _read(path)
+        except OSError as error:
+            LOG.error("camera %s: %s: %s; what was sent is not remembered", camera, path, error.strerror)
+            return None
         except (InputError, WireError) as error:
-            aside = path.with_name(f"{path.name}.corrupt-{int(self._clock.now())}")
-            LOG.error("camera %s: %s; set aside as %s, what was sent is not remembered", camera, error, aside)
-            path.replace(aside)
+            self._set_aside(camera, path, str(error))
             return None
         if kept.line != line:
             return None
@@ -83,6 +84,21 @@ class Keepsakes:
                 self._write(camera, line, at, keepsake)
             if stop.is_set() and not waiting:
                 return
+
+    def _set_aside(self, camera: str, path: Path, fault: str) -> None:
+        """Move what cannot be read out of the way."""
+        aside = path.with_name(f"{path.name}.corrupt-{int(self._clock.now())}")
+        try:
+            path.replace(aside)
+        except OSError as error:
+            LOG.error(
+                "camera %s: %s; what was sent is not remembered, and the file cannot be set aside: %s",
+                camera,
+                fault,
+                error.strerror,
+            )
+        else:
+            LOG.error("camera %s: %s; set aside as %s, what was sent is not remembered", camera, fault, aside)
 
     def _write(self, camera: str, line: str, at: float, keepsake: Keepsake) -> None:
         rows = None if keepsake.rows is None else codec.pack(keepsake.rows.astype(np.float16))

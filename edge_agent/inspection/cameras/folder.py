@@ -118,9 +118,11 @@ class FolderCamera:
     def _put_away(self, name: str, directory: Path | None) -> None:
         """Move a judged file to where the operator wants it."""
         path = self._directory / name
-        if directory is None or not path.exists():
+        if directory is None:
             return
         try:
+            if not path.exists():
+                return
             directory.mkdir(parents=True, exist_ok=True)
             path.rename(_free(directory, path))
         except OSError as error:

@@ -389,3 +389,20 @@ def test_every_source_of_the_configuration_becomes_a_camera(tmp_path: Path, line
 
     assert {type(source) for source in sources} == {*get_args(Source)}
     assert found == [Frame, Frame, Away, Frame, Frame]
+
+
+def test_a_judged_file_whose_disk_answers_with_errors_is_left_and_the_camera_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, images = tmp_path / "real", tmp_path / "images"
+    real.mkdir()
+    write_image(real / "a.png", 7)
+    images.symlink_to(real)
+    frames = folder_camera(images, until_done=False, processed="done").frames(threading.Event())
+
+    assert isinstance(next(frames), Frame)
+    images.unlink()
+    images.symlink_to("x" * 300)
+
+    assert next(frames) == Away(f"{images}: File name too long")
+    assert f"{images / 'a.png'}: File name too long; it stays where it is" in caplog.text

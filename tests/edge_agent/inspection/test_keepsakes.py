@@ -106,3 +106,26 @@ def test_a_disk_that_takes_nothing_is_said_once_and_stops_nobody(
             written(keepsakes)
 
     assert len(caplog.records) == 1
+
+
+def test_a_file_that_cannot_even_be_looked_for_is_said_and_nothing_recalled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that answers nothing but errors; a name that is too long is refused as it would refuse any."""
+    assert Keepsakes(tmp_path / ("x" * 300), ManualClock()).recall("top", "strip") is None
+
+    assert "camera top: " in caplog.text
+    assert "File name too long" in caplog.text
+    assert "not remembered" in caplog.text
+
+
+def test_a_damaged_file_that_cannot_be_set_aside_is_said_and_nothing_recalled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept(tmp_path).write_bytes(b"\xc1")
+    (tmp_path / "top.bin.corrupt-5000").mkdir()
+
+    assert Keepsakes(tmp_path, ManualClock(start=5000.0)).recall("top", "strip") is None
+
+    assert "cannot be set aside: Is a directory" in caplog.text
+    assert (tmp_path / "top.bin").read_bytes() == b"\xc1"
