@@ -97,8 +97,14 @@ class Footage:
                     raise LinkError(
                         f"{self._what}: {frame.height} x {frame.width} pixels, the limit is {MAX_PIXELS}; it is not read"
                     )
-                pixels: Image = np.ascontiguousarray(frame.to_ndarray(format=self._format))
-                yield Picture(pixels[..., None] if pixels.ndim == 2 else pixels, seconds)
+                yield Picture(self._converted(frame), seconds)
+
+    def _converted(self, frame: av.VideoFrame) -> Image:
+        try:
+            pixels: Image = np.ascontiguousarray(frame.to_ndarray(format=self._format))
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise LinkError(f"{self._what}: {_reason(error, None)}") from None
+        return pixels[..., None] if pixels.ndim == 2 else pixels
 
     def close(self) -> None:
         """Let go of the source."""

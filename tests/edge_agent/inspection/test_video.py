@@ -4,12 +4,17 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import av.error
 import pytest
 
 from edge_agent.inspection.cameras.camera import Away, Frame, Seen
+from edge_agent.inspection.cameras.footage import Footage
 from edge_agent.inspection.cameras.video import VideoCamera
 from shared.clock import ManualClock
+from shared.errors import LinkError
 from shared.sources import VideoSource
 from tests.edge_agent.inspection.footage import write_video
 
@@ -131,3 +136,18 @@ def test_a_stopped_clip_gives_no_more_frames(tmp_path: Path) -> None:
     stop.set()
 
     assert list(frames) == []
+
+
+@pytest.mark.parametrize("fault", [av.error.ExternalError(1, "cannot convert"), ValueError("no such format")])
+def test_a_picture_that_cannot_be_converted_is_the_source_breaking_off(fault: Exception) -> None:
+    class Torn:
+        time, width, height = 0.0, 8, 8
+
+        def to_ndarray(self, *, format: str) -> None:  # noqa: A002  # PyAV's own name
+            raise fault
+
+    packet = SimpleNamespace(decode=lambda: [Torn()])
+    container: Any = SimpleNamespace(streams=SimpleNamespace(video=["the stream"]), demux=lambda _: iter([packet]))
+
+    with pytest.raises(LinkError, match="^clip: "):
+        next(Footage(container, what="clip", channels=1).pictures())
