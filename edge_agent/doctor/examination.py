@@ -4,13 +4,14 @@ A running node may be examined: its databases are locked and left alone, and the
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Final
 
+from edge_agent.courier.room import look_at
 from edge_agent.doctor.findings import (
     Finding,
     judge_broker,
@@ -98,15 +99,25 @@ def _newest(shelf: Path) -> Path | None:
 def _disk(agent: AgentConfig, lines: dict[str, LineConfig], paths: NodePaths, clock: Clock) -> Iterator[Finding]:
     place = paths.root if paths.root.is_dir() else paths.root.parent
     try:
-        free = shutil.disk_usage(place).free
+        disk = look_at(place / paths.spool.name)
         sync_ms = _sync_ms(place, clock)
     except OSError as error:
         advice = "the node needs a directory that it may write to"
         yield Finding("disk", "fault", f"{place}: {error.strerror}", advice)
         return
-    held = sum(path.stat().st_size for path in paths.root.glob(f"{paths.spool.name}*")) if place == paths.root else 0
-    yield judge_disk(str(place), free_bytes=free, held_bytes=held, cap_bytes=agent.spool.cap_bytes, sync_ms=sync_ms)
-    yield judge_spool(agent, lines, held_bytes=held, free_bytes=free)
+    held, cap = _held_bytes(paths.spool), agent.spool.cap_bytes
+    yield judge_disk(str(place), free_bytes=disk.free_bytes, held_bytes=held, cap_bytes=cap, sync_ms=sync_ms)
+    yield judge_spool(agent, lines, held_bytes=held, disk=disk)
+
+
+def _held_bytes(spool: Path) -> int:
+    """Say what the spool and its journal take; a spool that was set aside is not the courier's to use again."""
+    held = 0
+    for suffix in ("", "-wal", "-shm"):
+        # A running courier writes its journal back meanwhile.
+        with suppress(FileNotFoundError):
+            held += spool.with_name(spool.name + suffix).stat().st_size
+    return held
 
 
 def _sync_ms(place: Path, clock: Clock) -> float:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from edge_agent.courier.room import Disk, room_bytes
 from edge_agent.releases.trial import Canary
 from shared.codec import MAX_MESSAGE_BYTES
 from shared.config import AgentConfig, LineConfig
@@ -73,9 +74,9 @@ def judge_canary(line: str, release: str, canary: Canary) -> Finding:
     return Finding(f"canary {line}", "ok", text)
 
 
-def judge_spool(agent: AgentConfig, lines: dict[str, LineConfig], *, held_bytes: int, free_bytes: int) -> Finding:
+def judge_spool(agent: AgentConfig, lines: dict[str, LineConfig], *, held_bytes: int, disk: Disk) -> Finding:
     """Judge for how many hours the node can keep everything that its budget lets through."""
-    room = min(agent.spool.cap_bytes, held_bytes + max(0, free_bytes - RESERVE_BYTES))
+    room = min(agent.spool.cap_bytes, room_bytes(held_bytes, disk))
     rate = sum(_bytes_per_hour(lines[camera.line]) for camera in agent.cameras)
     hours = room / rate
     text = f"room for {hours:.0f} h without the trainer ({room / 1e6:.0f} MB at about {rate / 1e6:.1f} MB/h)"

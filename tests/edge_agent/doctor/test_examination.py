@@ -119,6 +119,23 @@ def test_a_running_node_may_be_examined_and_keeps_its_databases(
     activation.close()
 
 
+def test_a_spool_that_was_set_aside_does_not_count_as_held(
+    agent_toml: AgentToml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = agent_toml()
+    (tmp_path / "agent").mkdir()
+    connect(path, 1, "http://127.0.0.1:1")
+    for name, size in (("spool.db", 30_000_000), ("spool.db-wal", 4_000_000), ("spool.db.corrupt-1", 500_000_000)):
+        with (tmp_path / "agent" / name).open("wb") as file:
+            file.truncate(size)
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+
+    _, found = doctor(path)
+
+    assert "(34 MB at" in found["spool"]["says"]
+
+
 def test_without_broker_and_store_each_is_a_fault_with_its_advice(agent_toml: AgentToml, tmp_path: Path) -> None:
     path = agent_toml()
     # Port 1 of loopback: nobody listens.

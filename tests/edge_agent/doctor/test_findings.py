@@ -3,6 +3,8 @@
 import msgspec
 import pytest
 
+from edge_agent.courier.room import RESERVE_BYTES as SPOOL_RESERVE_BYTES
+from edge_agent.courier.room import Disk
 from edge_agent.doctor.findings import (
     ENOUGH_HOURS,
     LEAST_PACKET_BYTES,
@@ -70,7 +72,7 @@ def test_a_canary_says_how_far_apart_and_how_fast() -> None:
 
 def test_the_spool_s_autonomy_is_its_room_over_the_budget_s_rate() -> None:
     # 200 crops of 512 x 512 at 0.31 bytes a pixel an hour, by hand: 16.25 MB/h.
-    finding = judge_spool(agent(2 * GB), lines(), held_bytes=0, free_bytes=100 * GB)
+    finding = judge_spool(agent(2 * GB), lines(), held_bytes=0, disk=Disk(1000 * GB, 100 * GB))
 
     assert finding.state == "ok"
     assert f"room for {2 * GB / (200 * 0.31 * 512 * 512):.0f} h" in finding.text
@@ -81,10 +83,10 @@ def test_a_spool_that_fills_in_less_than_a_day_is_a_fault() -> None:
     enough = int(ENOUGH_HOURS * rate)
 
     at_bound = judge_spool(
-        agent(enough), lines(bytes_per_hour=rate, patches_per_hour=1e6), held_bytes=0, free_bytes=10 * GB
+        agent(enough), lines(bytes_per_hour=rate, patches_per_hour=1e6), held_bytes=0, disk=Disk(100 * GB, 10 * GB)
     )
     below = judge_spool(
-        agent(enough, 2), lines(bytes_per_hour=rate, patches_per_hour=1e6), held_bytes=0, free_bytes=10 * GB
+        agent(enough, 2), lines(bytes_per_hour=rate, patches_per_hour=1e6), held_bytes=0, disk=Disk(100 * GB, 10 * GB)
     )
 
     assert at_bound.state == "ok"
@@ -93,13 +95,11 @@ def test_a_spool_that_fills_in_less_than_a_day_is_a_fault() -> None:
 
 
 def test_a_disk_without_room_counts_instead_of_the_cap() -> None:
-    free = RESERVE_BYTES + 10**8
+    disk = Disk(total_bytes=100 * GB, free_bytes=SPOOL_RESERVE_BYTES + 10**8)
 
-    finding = judge_spool(
-        agent(2 * GB), lines(bytes_per_hour=1e7, patches_per_hour=1e6), held_bytes=10**8, free_bytes=free
-    )
+    finding = judge_spool(agent(2 * GB), lines(bytes_per_hour=1e7, patches_per_hour=1e6), held_bytes=10**8, disk=disk)
 
-    # 100 MB held and 100 MB beyond the reserve.
+    # 100 MB held and 100 MB beyond the reserve that the courier keeps.
     assert "room for 20 h" in finding.text
     assert finding.advice == "free the disk"
 
