@@ -191,7 +191,7 @@ class Sight:
 
         A frame too small or too thin to be measured tells nothing, and is not remembered.
         """
-        if not _is_measurable(image):
+        if not _is_measurable(*image.shape[:2]):
             return Glance((), level=1.0, sharpness=1.0, dirt=0.0, spots=None)
         if recipe != self._recipe:
             self._recipe = recipe
@@ -221,8 +221,9 @@ class Sight:
         return Glance(tuple(faults), level, sharpness, dirt, spots)
 
     def _look_for_dirt(self, image: Image, *, faulty: bool) -> Mask | None:
-        side = _cell_px(image)
-        if min(image.shape[:2]) // side < 2 * _AROUND:
+        height, width = image.shape[:2]
+        side = _cell_px(height, width)
+        if min(height, width) // side < 2 * _AROUND:
             return None
         cells = _cells(image, side)
         standing = self.standing
@@ -261,20 +262,20 @@ class Alarm:
         return self.raised != before
 
 
-def _is_small(image: Image) -> bool:
+def _is_small(height: int, width: int) -> bool:
     """Whether a frame is measured whole, not by its blocks."""
-    return image.shape[0] * image.shape[1] <= (_BLOCKS * _BLOCK_PX) ** 2
+    return height * width <= (_BLOCKS * _BLOCK_PX) ** 2
 
 
-def _is_measurable(image: Image) -> bool:
+def _is_measurable(height: int, width: int) -> bool:
     """Whether a frame has room for what it is measured on."""
-    return min(image.shape[:2]) >= (_LEAST_PX if _is_small(image) else _BLOCK_PX)
+    return min(height, width) >= (_LEAST_PX if _is_small(height, width) else _BLOCK_PX)
 
 
 def _blocks(image: Image) -> Plane:
     """Cut evenly spaced blocks out of a frame, in halves: ``(n, side / 2, side / 2)``, or the frame itself if it is small."""
     height, width = image.shape[:2]
-    if _is_small(image):
+    if _is_small(height, width):
         return _halved(image[None, : height // 2 * 2, : width // 2 * 2])
     tops = np.linspace(0, height - _BLOCK_PX, min(_BLOCKS, height // _BLOCK_PX)).astype(int)
     lefts = np.linspace(0, width - _BLOCK_PX, min(_BLOCKS, width // _BLOCK_PX)).astype(int)
@@ -326,9 +327,9 @@ def _opened(cells: Mask, high: int, wide: int) -> Mask:
     return kept
 
 
-def _cell_px(image: Image) -> int:
+def _cell_px(height: int, width: int) -> int:
     """Return the side of a frame's cells."""
-    return max(_CELL_PX, -(-max(image.shape[:2]) // _CELLS))
+    return max(_CELL_PX, -(-max(height, width) // _CELLS))
 
 
 def _cells(image: Image, side: int) -> Plane:

@@ -143,11 +143,11 @@ def test_a_picture_that_cannot_be_converted_is_the_source_breaking_off(fault: Ex
     class Torn:
         time, width, height = 0.0, 8, 8
 
-        def to_ndarray(self, *, format: str) -> None:  # noqa: A002  # PyAV's own name
+        def to_ndarray(self, **_: str) -> None:
             raise fault
 
     packet = SimpleNamespace(decode=lambda: [Torn()])
     container: Any = SimpleNamespace(streams=SimpleNamespace(video=["the stream"]), demux=lambda _: iter([packet]))
 
-    with pytest.raises(LinkError, match="^clip: "):
+    with pytest.raises(LinkError, match="clip: "):
         next(Footage(container, what="clip", channels=1).pictures())
