@@ -34,8 +34,8 @@ class Uplink:
         self._site = site
         self._node = node
         self._window = Window(window, rng)
-        #: The lines of which the trainer took something not just now: said once until it comes back.
-        self._put_off: set[str] = set()
+        #: Why the trainer took something of a line not just now, as it was said last: not said again until it comes back.
+        self._put_off: dict[str, str] = {}
         self._connected = False
         self._max_packet_bytes: int | None = None
         self._workers: dict[str, bool] = {}
@@ -134,8 +134,10 @@ class Uplink:
     def _defer(self, nack: Nack, now: float) -> None:
         self.deferred += 1
         line = self._window.put_off(nack.id, now)
-        if line is not None and line not in self._put_off:
-            self._put_off.add(line)
+        # The same of another candidate is no other reason.
+        reason = nack.reason.replace(nack.id, "")[:200]
+        if line is not None and self._put_off.get(line) != reason:
+            self._put_off[line] = reason
             LOG.warning('line "%s": the trainer says: not now: %s; it is sent again later', line, nack.reason[:200])
 
     def _blame(self, wall: float) -> None:

@@ -128,16 +128,15 @@ class Window:
         """Make room; the candidate is done with, whatever became of it."""
         self._flights.pop(candidate, None)
 
-    def committed(self, candidate: str) -> str | None:
-        """Make room; the trainer has the candidate, so its line need not rest; return the line if it is known."""
+    def committed(self, candidate: str) -> None:
+        """Make room; the trainer has the candidate, so its line need not rest."""
         flight = self._flights.pop(candidate, None)
         if flight is None:
-            return None
+            return
         if (lane := self._lanes.get(flight.line)) is not None:
             lane.rests, lane.rests_until = 0, 0.0
             if lane.width is not None:
                 lane.width = min(lane.width + 1, self._size)
-        return flight.line
 
     def put_off(self, candidate: str, now: float) -> str | None:
         """Have the candidate's line rest and give its places up; return the line if it did not rest yet."""

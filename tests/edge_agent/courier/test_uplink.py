@@ -17,6 +17,7 @@ from shared.clock import ManualClock
 from shared.messages import Ack, Nack, WorkerState
 
 SITE, NODE = "plant", "press-01"
+UNKNOWN = "not a line of site plant"
 
 
 def chance(seed: int) -> random.Random:
@@ -51,8 +52,8 @@ class World:
         state = codec.encode(WorkerState(boot="00000001", online=online))
         self.broker.route(Received(topics.worker_state(SITE, worker), state), retain=True)
 
-    def ack(self, *acked: str, nacked: tuple[Nack, ...] = (), put_off: Iterable[str] = ()) -> None:
-        deferred = tuple(Nack(id=name, reason="not a line of site plant") for name in put_off)
+    def ack(self, *acked: str, nacked: tuple[Nack, ...] = (), put_off: Iterable[str] = (), why: str = UNKNOWN) -> None:
+        deferred = tuple(Nack(id=name, reason=why) for name in put_off)
         answer = codec.encode(Ack(acked=acked, nacked=nacked, deferred=deferred))
         self.broker.route(Received(topics.ack(SITE, NODE), answer), retain=False)
 
@@ -275,6 +276,38 @@ def test_what_was_put_off_is_sent_again_later_each_time_and_leaves_when_it_is_ta
     world.ack("a")
     world.step()
     assert (world.left, world.buried) == ([], [])
+
+
+def test_why_a_line_is_put_off_is_said_once_and_again_when_it_is_another_reason(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.fill("a")
+    world.trainer(online=True)
+
+    for why in (UNKNOWN, UNKNOWN, "has brought enough", "has brought enough"):
+        sent = next(sent for _ in range(2000) if (sent := world.step(5.0)))
+        world.ack(put_off=sent, why=why)
+    world.step()
+
+    said = [record.getMessage() for record in caplog.records if "not now" in record.getMessage()]
+    assert said == [
+        f'line "strip": the trainer says: not now: {why}; it is sent again later'
+        for why in (UNKNOWN, "has brought enough")
+    ]
+
+
+def test_a_reason_that_names_each_candidate_is_said_once_for_the_line(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.fill("a-1", "b-2", "c-3", "d-4")
+    world.trainer(online=True)
+
+    for _ in range(100):
+        for name in world.step(5.0):
+            world.ack(put_off=[name], why=f"candidate {name}: crop 300 x 300, the line's are 512 square")
+
+    assert world.uplink.deferred > 4
+    assert sum("not now" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_a_trainer_that_starts_again_is_offered_at_once_what_was_put_off(world: World) -> None:
