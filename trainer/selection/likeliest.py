@@ -7,7 +7,7 @@ likeliest of ``m`` has ``P(S) = F(S)^m - F(before S)^m``, where ``F`` adds up th
 import numpy as np
 import scipy.linalg
 
-from trainer.selection.kernels.kernel import Kernel
+from trainer.selection.kernels.kernel import Explaining, Kernel
 from trainer.selection.numbers import Ints
 from trainer.selection.pinned import one_thread
 from trainer.selection.samplers.conditioning import nearest_known
@@ -22,15 +22,17 @@ def draw_likeliest(law: Law, kernel: Kernel, draws: int, rng: np.random.Generato
         return batches[0]
     known, _ = nearest_known(kernel, most=DENSE_LIMIT)
     with one_thread():
-        volumes = [log_volume(kernel, batch, known) for batch in batches]
+        # The labelled are taken apart once, not for every draw.
+        explaining = kernel.explaining(known) if len(known) else None
+        volumes = [log_volume(kernel, batch, explaining) for batch in batches]
     return batches[int(np.argmax(volumes))]
 
 
-def log_volume(kernel: Kernel, batch: Ints, known: Ints) -> float:
-    """Return ``log det`` of a batch's kernel given the labelled patches ``known``; minus infinity where it is flat."""
+def log_volume(kernel: Kernel, batch: Ints, explaining: Explaining | None) -> float:
+    """Return ``log det`` of a batch's kernel less what labelled patches explain; minus infinity where it is flat."""
     matrix = kernel.among(batch)
-    if len(known):
-        explained = kernel.explained(batch, known)
+    if explaining is not None:
+        explained = explaining(batch)
         matrix -= explained @ explained.T
     try:
         factor = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)

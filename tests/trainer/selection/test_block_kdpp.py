@@ -8,6 +8,7 @@ import pytest
 
 from tests.trainer.selection.blocks import block, neighbourhoods, quality_kernel, unit
 from trainer.selection.algebra import NumpyAlgebra, Spectrum
+from trainer.selection.kernels.kernel import Explaining
 from trainer.selection.neighbourhoods import cut
 from trainer.selection.numbers import Floats, Ints, Vectors
 from trainer.selection.problem import SelectionError
@@ -33,6 +34,9 @@ class Tabled:
         return self.matrix[np.ix_(rows, columns)]
 
     def explained(self, items: Ints, known: Ints) -> Floats:
+        raise NotImplementedError
+
+    def explaining(self, known: Ints) -> Explaining:
         raise NotImplementedError
 
     def rank_bound(self) -> int:

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 from scipy.stats import chisquare
 
 from trainer.selection.kernels.eq3 import Eq3DistanceKernel
 from trainer.selection.kernels.quality import QualityKernel, quality
+from trainer.selection.kernels.similarity import NUGGET, similarity_kernel
+from trainer.selection.likeliest import draw_likeliest, log_volume
 from trainer.selection.problem import Problem, SelectionError
 from trainer.selection.samplers.dense import DenseKdpp
 from trainer.selection.strategies import kdpp
@@ -231,6 +234,39 @@ def test_the_likeliest_of_several_draws_tells_no_chances_of_one() -> None:
 
     assert choice.marginals is None
     assert "the likeliest of 4 draws" in choice.notes
+
+
+def test_a_volume_is_what_the_batch_adds_to_the_labelled() -> None:
+    """It equals ``log det`` of batch and labelled together less that of the labelled."""
+    given = problem()
+    kernel = QualityKernel(given.embeddings, quality(given.scores, a=0.4, b=0.6), 0.3, given.labelled)
+    batch, m = np.array([3, 17, 40, 58]), len(given.labelled)
+    known = similarity_kernel(given.labelled, given.labelled, tau=0.3) + NUGGET * np.eye(m)
+    across = similarity_kernel(given.embeddings[batch], given.labelled, tau=0.3) * kernel.weights[batch][:, None]
+    joint = np.block([[kernel.among(batch), across], [across.T, known]])
+
+    volume = log_volume(kernel, batch, kernel.explaining(np.arange(m)))
+
+    assert volume == pytest.approx(np.linalg.slogdet(joint)[1] - np.linalg.slogdet(known)[1])
+
+
+def test_for_all_draws_the_labelled_are_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    cholesky = scipy.linalg.cholesky
+
+    def counted(matrix: np.ndarray, **words: Any) -> np.ndarray:
+        sizes.append(len(matrix))
+        return cholesky(matrix, **words)
+
+    monkeypatch.setattr(scipy.linalg, "cholesky", counted)
+    given = problem()
+    kernel = QualityKernel(given.embeddings, np.ones(60), 0.3, given.labelled)
+    law = DenseKdpp.of(kernel.among(np.arange(60)) - explained(kernel)).sized(6)
+    sizes.clear()
+
+    draw_likeliest(law, kernel, 5, np.random.default_rng(0))
+
+    assert sizes.count(len(given.labelled)) == 1
 
 
 def _departs(counts: np.ndarray, law: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from typing import Final, NoReturn, Self
 
 import numpy as np
 
+from trainer.selection.kernels.kernel import Explaining
 from trainer.selection.kernels.similarity import unit
 from trainer.selection.numbers import Floats, Ints, Vectors
 from trainer.selection.pinned import one_thread
@@ -68,8 +69,11 @@ class Eq3DistanceKernel:
         return kernel
 
     def explained(self, items: Ints, known: Ints) -> Floats:
+        return self.explaining(known)(items)
+
+    def explaining(self, known: Ints) -> Explaining:
         del known
-        return np.empty((len(items), 0))
+        return lambda items: np.empty((len(items), 0))
 
     def rank_bound(self) -> int:
         """Count the uncertain patches, and of the certain ones as many as their features can tell apart."""

@@ -1,8 +1,12 @@
 """What every sampler takes: a kernel over ``n`` patches that is asked for the pieces a sampler needs."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from trainer.selection.numbers import Floats, Ints, Vectors
+
+#: Tells ``E``, ``(i, k)``, of any patches: what some labelled ones explain of them.
+Explaining: TypeAlias = Callable[[Ints], Floats]
 
 
 class Kernel(Protocol):
@@ -27,6 +31,9 @@ class Kernel(Protocol):
 
     def explained(self, items: Ints, known: Ints) -> Floats:
         """Return ``E``, ``(i, k)``: given that those labelled patches were drawn before, the kernel is ``L - E E^T``."""
+
+    def explaining(self, known: Ints) -> Explaining:
+        """Return ``explained`` for these labelled patches, which are taken apart once for many questions."""
 
     def rank_bound(self) -> int:
         """Say how many patches no draw can exceed, as far as can be told without taking the kernel apart."""

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from trainer.selection.kernels.kernel import Explaining
 from trainer.selection.kernels.similarity import Known, similarity_kernel
 from trainer.selection.numbers import Floats, Ints, Vectors
 
@@ -53,13 +54,20 @@ class QualityKernel:
         return kernel
 
     def explained(self, items: Ints, known: Ints) -> Floats:
-        part = np.empty((len(items), len(known)))
-        explaining = Known.of(self.labelled[known], tau=self.tau)
-        for start in range(0, len(items), _ROWS_AT_ONCE):
-            rows = items[start : start + _ROWS_AT_ONCE]
-            part[start : start + len(rows)] = explaining.explained(self.embeddings[rows])
-        part *= self.weights[items][:, None]
-        return part
+        return self.explaining(known)(items)
+
+    def explaining(self, known: Ints) -> Explaining:
+        apart = Known.of(self.labelled[known], tau=self.tau)
+
+        def explained(items: Ints) -> Floats:
+            part = np.empty((len(items), len(known)))
+            for start in range(0, len(items), _ROWS_AT_ONCE):
+                rows = items[start : start + _ROWS_AT_ONCE]
+                part[start : start + len(rows)] = apart.explained(self.embeddings[rows])
+            part *= self.weights[items][:, None]
+            return part
+
+        return explained
 
     def rank_bound(self) -> int:
         """Count the different embeddings: twins are one to a determinant."""
