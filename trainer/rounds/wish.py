@@ -1,7 +1,7 @@
 """A wish: a person wants a run released that the gate held back, and says why.
 
 It is written into the held-back round's own row, which no worker writes any more, so it needs nobody's leave and
-outlives every process. Whoever holds the line's rounds heeds it before the next stage.
+outlives every process. Whoever holds the line's rounds heeds it after the stage under way, or before the next one.
 """
 
 from dataclasses import replace
@@ -67,9 +67,13 @@ def wish_override(pool: Pool, line: str, *, reason: str, by: str, now: float) ->
 
 
 def open_wish(pool: Pool, line: str) -> Round | None:
-    """Return the held-back round that somebody wants released and that is not yet."""
-    # A wish is for the newest judged round: the newest but one, or the newest.
-    for row in pool.rounds(line)[-2:]:
-        if row.stage == Stage.DONE and row.detail.get("override") and row.detail["serving"] != row.detail["run"]:
+    """Return the newest held-back round that somebody wants released, unless a newer run has been released since."""
+    # Rounds may have been judged since the wish was written down.
+    for row in reversed(pool.rounds(line)):
+        if row.stage != Stage.DONE:
+            continue
+        if row.detail["serving"] == row.detail["run"]:
+            return None
+        if row.detail.get("override"):
             return read_round(row)
     return None

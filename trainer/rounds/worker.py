@@ -34,7 +34,8 @@ _WORK: Final[Mapping[Stage, Callable[[Workbench, Round], Fact]]] = {
 def hold_rounds(bench: Workbench) -> None:
     """Hold one round after another, until ``rounds.max_rounds`` are done or for ever without a limit."""
     limit = bench.line.rounds.max_rounds
-    round_ = current_round(bench)
+    # Where all rounds are done, no stage is left that a wish would be heeded before.
+    round_ = heed(bench, current_round(bench))
     for row in bench.pool.rounds(bench.line.line):
         # Whoever listens may have missed them when the worker before this one was killed.
         if row.stage == Stage.DONE and row.number < round_.number:
@@ -76,7 +77,8 @@ def perform(bench: Workbench, round_: Round) -> Round:
         if picks:
             bench.pool.hand_over(bench.line.line, round_.number, picks)
         save_round(bench, moved)
-    return moved
+    # A wish for an older round may have come meanwhile, and this may be the last stage that anybody performs.
+    return heed(bench, moved)
 
 
 def current_round(bench: Workbench) -> Round:
@@ -101,7 +103,8 @@ def _tell_done(bench: Workbench, round_: Round) -> None:
     asked = [
         task for task in bench.pool.tasks(bench.line.line) if task.round <= round_.number and task.purpose != "seed"
     ]
-    served = bool(round_.passed) or round_.override is not None
+    # A wish that nobody has heeded yet has released nothing.
+    served = round_.run is not None and round_.serving == round_.run
     bench.event(
         "round_done",
         f"round {round_.number}: done, {'released' if served else 'held back'}",

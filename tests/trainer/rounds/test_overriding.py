@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.commands.release import app as release_app
+from shared.console import Console
 from tests.trainer.rounds.test_stages import EventfulClock, opened
 from trainer.cli import app
 from trainer.pool.pool import Pool
 from trainer.release.publish import list_manifests
 from trainer.rounds.machine import Round, Stage, next_round
 from trainer.rounds.wish import open_wish, read_round, wish_override, write_round
-from trainer.rounds.worker import perform
+from trainer.rounds.worker import _tell_done, hold_rounds, perform
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +35,25 @@ def held(finished_site: Any, tmp_path: Path) -> Any:
         write_round(pool, "steel", back)
         write_round(pool, "steel", next_round(back))
     return site
+
+
+class EventfulConsole(Console):
+    """A console on which something happens when an event is told."""
+
+    def __init__(self, name: str, happens: Callable[[], None]) -> None:
+        super().__init__(as_json=True)
+        self._name = name
+        self._happens = happens
+
+    def event(self, name: str, text: str = "", **fields: object) -> None:
+        super().event(name, text, **fields)
+        if name == self._name:
+            self._happens()
+
+
+def wish(site: Any) -> None:
+    with Pool.open(site.directory) as pool:
+        wish_override(pool, "steel", reason="old lamps", by="mara", now=99.0)
 
 
 def newest(site: Any) -> list[Round]:
@@ -100,3 +121,42 @@ def test_while_a_worker_holds_the_rounds_the_wish_waits_for_it(held: Any) -> Non
     with Pool.open(held.directory) as pool:
         assert open_wish(pool, "steel") is not None
         assert len(list_manifests(held.directory / "public", "steel")) == 2
+
+
+def test_a_wish_that_comes_while_the_next_round_is_judged_and_held_back_is_heeded(held: Any, capsys: Any) -> None:
+    wished, waiting = newest(held)
+    run = f"steel-r002-{str(wished.run)[-8:]}"
+    shutil.copytree(held.directory / "runs" / str(wished.run), held.directory / "runs" / run)
+    held.set("[rounds]", "class_floors = { background = 1.0 }\n[rounds]")
+    due = replace(waiting, stage=Stage.GATE, run=run)
+    with Pool.open(held.directory) as pool:
+        write_round(pool, "steel", due)
+
+    with opened(held) as bench:
+        after = perform(replace(bench, console=EventfulConsole("stage", lambda: wish(held))), due)
+
+    overridden, judged = newest(held)
+    assert judged == after
+    assert (judged.stage, judged.passed, judged.serving) == (Stage.DONE, False, wished.run)
+    assert (overridden.number, overridden.serving) == (1, wished.run)
+    assert list_manifests(held.directory / "public", "steel")[-1].lineage.run == wished.run
+    told = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+    assert told.index("gate") < told.index("overridden")
+
+
+def test_a_wish_is_heeded_where_all_rounds_are_done_and_told_as_released_only_then(held: Any, capsys: Any) -> None:
+    held.set("max_rounds = 2", "max_rounds = 3")
+    last, waiting = newest(held)
+    done = replace(waiting, stage=Stage.DONE, run=last.run, passed=False, reasons=("it fell",))
+    with Pool.open(held.directory) as pool:
+        write_round(pool, "steel", done)
+    wish(held)
+    with opened(held) as bench:
+        _tell_done(bench, newest(held)[-1])
+
+        hold_rounds(bench)
+
+    assert newest(held)[-1].serving == last.run
+    events = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    told = [event["released"] for event in events if event["event"] == "round_done" and event["round"] == 2]
+    assert told == [False, True]

@@ -56,6 +56,29 @@ def test_a_wish_is_found_while_the_next_round_is_under_way(pool: Pool) -> None:
     assert pool.rounds("strip")[-1].stage == "collect"
 
 
+def test_a_wish_is_found_when_the_round_after_it_was_held_back_as_well(pool: Pool) -> None:
+    """It came while that round was judged, and the round after that has begun."""
+    second = replace(HELD, number=2, run="strip-r002")
+    write_round(pool, "strip", HELD)
+    write_round(pool, "strip", replace(next_round(HELD), stage=Stage.GATE, run="strip-r002"))
+    wish(pool)
+    write_round(pool, "strip", second)
+    write_round(pool, "strip", next_round(second))
+
+    open_ = open_wish(pool, "strip")
+
+    assert open_ is not None
+    assert open_.number == 1
+
+
+def test_a_wish_is_open_no_more_when_a_newer_run_serves(pool: Pool) -> None:
+    write_round(pool, "strip", HELD)
+    wish(pool)
+    write_round(pool, "strip", replace(HELD, number=2, run="strip-r002", serving="strip-r002", passed=True, reasons=()))
+
+    assert open_wish(pool, "strip") is None
+
+
 def test_a_wish_that_was_heeded_is_open_no_more(pool: Pool) -> None:
     write_round(pool, "strip", HELD)
     wished = replace(HELD, override=Override(reason="r", by="b", at=0.0))
