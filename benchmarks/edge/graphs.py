@@ -1,5 +1,7 @@
 """The graphs that are timed: the task graph in its forms, and what it is compared with."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +9,7 @@ from torch.nn import functional
 from shared.geometry import PatchGrid
 from trainer.acquisition.scoring import MaskGraph, TaskGraph
 from trainer.learning.model import TaskModel
-from trainer.release.graph import export_mask, export_module, export_task
+from trainer.release.graph import export, export_mask, export_task
 
 TOP_SHARE = 1 / 64
 
@@ -43,11 +45,17 @@ class Naive(nn.Module):
 def build(name: str, model: TaskModel, grid: PatchGrid) -> bytes:
     """Export one of them by its name in the table."""
     if name == "bare":
-        return export_module(Bare(model), grid, outputs=("logits",))
+        return _export_tiles(Bare(model), grid, outputs=("logits",))
     if name == "naive":
-        return export_module(Naive(model, grid), grid, outputs=("cells", "mask"))
+        return _export_tiles(Naive(model, grid), grid, outputs=("cells", "mask"))
     about = {"line": "bench", "release": "bench-0001", "classes": [str(n) for n in range(model.classes)]}
     stride = 1 if name.startswith("stride1") else 2
     if name.endswith("mask"):
         return export_mask(MaskGraph(model, grid, top_share=TOP_SHARE, stride=stride), grid, **about)
     return export_task(TaskGraph(model, grid, top_share=TOP_SHARE, stride=stride), grid, **about)
+
+
+def _export_tiles(module: nn.Module, grid: PatchGrid, *, outputs: Sequence[str]) -> bytes:
+    """Export what takes tiles without saying what it is: no release, but something to compare one with."""
+    example = torch.zeros(2, grid.tile_px, grid.tile_px, grid.channels, dtype=torch.uint8)
+    return export(module, example, name="tiles", outputs=outputs, metadata={})

@@ -1,4 +1,4 @@
-"""Graphs: torch modules as ONNX bytes. The one door to onnx and to torch's exporter.
+"""Graphs: torch modules as ONNX bytes. The one door to torch's exporter; onnx is also imported by ``precision.py``.
 
 Height and width are fixed, the number of tiles is free, opset 20, one file. Metadata says what a graph is; the space
 graph's names no release, because the same bytes (their hash names the space) go into every release of a line.
@@ -33,7 +33,7 @@ def export_task(
     scorer: nn.Module, grid: PatchGrid, *, line: str, release: str, classes: Sequence[str], formula: str = FORMULA
 ) -> bytes:
     """Export ``tiles -> score, mean, above`` of a scorer; ``formula`` says in words what it computes."""
-    return _export(
+    return export(
         scorer,
         _tiles(grid),
         name="tiles",
@@ -46,7 +46,7 @@ def export_mask(
     scorer: nn.Module, grid: PatchGrid, *, line: str, release: str, classes: Sequence[str], formula: str = FORMULA
 ) -> bytes:
     """Export ``tiles -> score, mean, above, mask`` of a scorer that also says the mask."""
-    return _export(
+    return export(
         scorer,
         _tiles(grid),
         name="tiles",
@@ -59,12 +59,7 @@ def export_space(space: SpaceModule, grid: PatchGrid, *, line: str) -> bytes:
     """Export ``patches -> embedding``."""
     example = torch.zeros(_EXAMPLES, grid.patch_px, grid.patch_px, grid.channels, dtype=torch.uint8)
     metadata = {"line": line, "grid": _grid_json(grid), "formula": "unit(pooled features - centre)"}
-    return _export(space, example, name="patches", outputs=("embedding",), metadata=metadata)
-
-
-def export_module(module: nn.Module, grid: PatchGrid, *, outputs: Sequence[str]) -> bytes:
-    """Export whatever takes tiles, without saying what it is: no release, but something to compare one with."""
-    return _export(module, _tiles(grid), name="tiles", outputs=outputs, metadata={})
+    return export(space, example, name="patches", outputs=("embedding",), metadata=metadata)
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
@@ -72,9 +67,10 @@ def read_metadata(data: bytes) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}
 
 
-def _export(
+def export(
     module: nn.Module, example: Tensor, *, name: str, outputs: Sequence[str], metadata: Mapping[str, str]
 ) -> bytes:
+    """Export a module that eats what ``example`` is one of; ``name`` is its input's, the outputs stand in the module's order."""
     device = next(module.parameters()).device
     module.to("cpu").eval()
     try:

@@ -1,6 +1,6 @@
 """Parity: an exported graph must say what the torch module says, on real inputs and at every batch size it may meet.
 
-The one door to onnxruntime in the trainer.
+The one door to onnxruntime's sessions in the trainer; its quantizer is ``precision.py``'s.
 """
 
 from collections.abc import Callable, Mapping

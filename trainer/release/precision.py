@@ -2,6 +2,9 @@
 
 Only what lies upstream of the last learned convolution changes. That convolution and everything after it, the entropy and
 its averages, compute in float32: eight bits of logits would be steps in the very number that patches are ranked by.
+
+The one door to onnxruntime's quantizer, and with ``graph.py`` one of two to onnx: what either says of a graph that it cannot
+take comes out as a ``ReleaseError`` of one line.
 """
 
 import logging
@@ -33,6 +36,11 @@ def to_fp16(data: bytes, *, what: str) -> bytes:
 
     Done here, because the converters at hand send every value of the float32 part through a half float as well.
     """
+    with _refusals(what):
+        return _halved(data, what=what)
+
+
+def _halved(data: bytes, *, what: str) -> bytes:
     model = onnx.load_from_string(data)
     graph = model.graph
     inside = backbone(model, what=what)
@@ -67,6 +75,11 @@ def to_int8(data: bytes, tiles: Image, *, what: str) -> bytes:
     """Return the graph with its network in 8-bit integers, whose ranges are those seen on ``tiles`` ``(n, tile, tile, c)``."""
     if not len(tiles):
         raise ReleaseError(f"{what}: no tile to measure the ranges of int8 on; collect patches first")
+    with _refusals(what):
+        return _quantised(data, tiles, what=what)
+
+
+def _quantised(data: bytes, tiles: Image, *, what: str) -> bytes:
     model = onnx.load_from_string(data)
     inside = backbone(model, what=what)
     kept = {entry.key: entry.value for entry in model.metadata_props}
@@ -148,6 +161,18 @@ def _half(constant: onnx.TensorProto) -> onnx.TensorProto:
 def _written(model: Any) -> bytes:
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    """Stop what the libraries raise here: their errors share no class of their own."""
+    try:
+        yield
+    except ReleaseError:
+        raise
+    except Exception as error:  # noqa: BLE001  # protobuf's, onnx's, onnxruntime's, and plain ones of the quantizer
+        said = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ReleaseError(f"{what}: cannot be converted: {said}; it is not released") from None
 
 
 @contextmanager

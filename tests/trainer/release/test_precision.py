@@ -145,5 +145,36 @@ def test_a_precision_that_strays_too_far_is_left_out_and_its_nodes_run_fp32(
     assert "score differs by" in made.left_out["int8"]
 
 
+@pytest.mark.parametrize("data", [b"no graph", b""])
+def test_a_graph_that_cannot_be_read_is_refused_in_one_line(data: bytes) -> None:
+    for convert in (
+        lambda: to_fp16(data, what="task graph"),
+        lambda: to_int8(data, texture(2, 160), what="task graph"),
+    ):
+        with pytest.raises(ReleaseError, match="task graph: ") as refused:
+            convert()
+
+        assert "\n" not in str(refused.value)
+
+
+def test_a_precision_that_the_converter_cannot_make_is_left_out_and_fp32_goes_out(built: Any) -> None:
+    """Tiles of another size than the graph eats: onnxruntime refuses to measure the ranges."""
+    line = msgspec.structs.replace(built.line, release=ReleaseTable(precision="int8"))
+
+    made = build_variants(
+        built.model,
+        line,
+        release="steel-0001",
+        tiles=texture(3, 160),
+        calibration=texture(2, 96),
+        step=lambda _done, _total: None,
+    )
+
+    assert set(made.graphs) == {"task", "mask"}
+    assert made.precision == {}
+    assert made.left_out["int8"].startswith("task_int8 graph of steel-0001: cannot be converted: ")
+    assert "\n" not in made.left_out["int8"]
+
+
 def scorer_of(built: Any) -> TaskGraph:
     return TaskGraph(built.model, built.line.grid, top_share=1 / 16)
