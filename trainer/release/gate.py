@@ -24,7 +24,6 @@ from trainer.learning.metrics import Confusion, miou
 from trainer.release.bounds import ClassBounds
 from trainer.release.latency import Latency
 from trainer.release.resampling import (
-    FEWEST,
     RESAMPLES,
     Draws,
     class_bounds,
@@ -132,9 +131,9 @@ def _floors(bounds: dict[str, ClassBounds], settings: GateTable) -> tuple[list[s
     reasons, notes = [], []
     for name, floor in sorted(settings.class_floors.items()):
         found = bounds[name]
-        if found.patches < _needed(settings):
+        if found.patches < settings.class_patches:
             notes.append(
-                f'class "{name}": {found.patches} reference patches hold it, {_needed(settings)} are needed; its floor {floor:.3f} is not judged'
+                f'class "{name}": {found.patches} reference patches hold it, {settings.class_patches} are needed; its floor {floor:.3f} is not judged'
             )
         elif found.value is not None and found.high is not None and found.value < floor:
             told = f'class "{name}": IoU {found.value:.3f} ({found.low:.3f} to {found.high:.3f} on {found.patches} reference patches), its floor is {floor:.3f}'
@@ -164,13 +163,9 @@ def _few(bounds: dict[str, ClassBounds], settings: GateTable, patches: int) -> l
     few = [
         f"{name} {found.patches}"
         for name, found in bounds.items()
-        if found.patches < _needed(settings) and name not in settings.class_floors
+        if found.patches < settings.class_patches and name not in settings.class_floors
     ]
     return [f"too few reference patches to judge by, of {patches}: {', '.join(few)}"] if few else []
-
-
-def _needed(settings: GateTable) -> int:
-    return max(FEWEST, settings.class_patches)
 
 
 def _number(value: float) -> float | None:
