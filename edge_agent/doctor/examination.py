@@ -16,12 +16,12 @@ from edge_agent.doctor.findings import (
     Finding,
     judge_broker,
     judge_broker_away,
-    judge_canary,
     judge_clock,
     judge_disk,
     judge_packages,
     judge_provider,
     judge_spool,
+    judge_trial,
 )
 from edge_agent.inspection.runtime import device_name, first_provider, versions
 from edge_agent.paths import NodePaths
@@ -60,25 +60,25 @@ def examine(agent_toml: Path, *, clock: Clock) -> Iterator[Finding]:
 def _releases(
     agent_toml: Path, agent: AgentConfig, lines: dict[str, LineConfig], paths: NodePaths
 ) -> Iterator[Finding]:
-    """Run the golden tiles of each line's newest release through the sessions that the node would run."""
+    """Run the golden tiles of each line's newest release on the provider that the node would run."""
     ran: str | None = None
     for line in lines:
         directory = _newest(paths.releases / line)
         if directory is None:
-            yield Finding(f"canary {line}", "note", "no release on this node yet; it collects and does not inspect")
+            yield Finding(f"trial {line}", "note", "no release on this node yet; it collects and does not inspect")
             continue
         try:
             digest = sha256_hex(read_bounded(directory / MANIFEST_NAME, limit=MAX_MANIFEST_BYTES))
-            canary = run_trial(directory, sha256=digest, line=line, agent_toml=agent_toml)
+            outcome = run_trial(directory, sha256=digest, line=line, agent_toml=agent_toml, cached=False)
         except ReleaseError as error:
             advice = "roll out a newer release, or remove this one and start the node again: it fetches it anew"
-            yield Finding(f"canary {line}", "fault", str(error), advice)
+            yield Finding(f"trial {line}", "fault", str(error), advice)
         except (ConfigError, InputError) as error:
-            yield Finding(f"canary {line}", "fault", str(error))
+            yield Finding(f"trial {line}", "fault", str(error))
         else:
-            if canary is not None:
-                ran = canary.provider
-                yield judge_canary(line, directory.name, canary)
+            if outcome is not None:
+                ran = outcome.provider
+                yield judge_trial(line, directory.name, outcome)
     provider: Provider = "cuda" if ran == "cuda" or (ran is None and first_provider(agent.runtime) == "cuda") else "cpu"
     yield judge_provider(agent.runtime.provider, provider, device=device_name(provider), strict=agent.runtime.strict)
 

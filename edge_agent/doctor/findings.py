@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edge_agent.courier.room import Disk, room_bytes
-from edge_agent.releases.trial import Canary
+from edge_agent.releases.trial import Outcome
 from shared.codec import MAX_MESSAGE_BYTES
 from shared.config import AgentConfig, LineConfig
 
@@ -62,16 +62,16 @@ def judge_provider(asked: str, got: str, *, device: str, strict: bool) -> Findin
     return Finding("provider", "fault", f"asked for {asked}, {got} runs on {device}", advice)
 
 
-def judge_canary(line: str, release: str, canary: Canary) -> Finding:
+def judge_trial(line: str, release: str, outcome: Outcome) -> Finding:
     """Judge the golden tiles of a release that passed them."""
     said = [
         f"{what} {apart:.1e} apart"
-        for what, apart in (("scores", canary.scores_apart), ("embeddings", canary.embeddings_apart))
+        for what, apart in (("scores", outcome.scores_apart), ("embeddings", outcome.embeddings_apart))
         if apart is not None
     ]
-    timed = "" if canary.tile_ms is None else f", {canary.tile_ms:.0f} ms a tile"
-    text = f"{release} answers its golden tiles on {canary.provider} in {canary.precision}, {', '.join(said)}{timed}"
-    return Finding(f"canary {line}", "ok", text)
+    timed = "" if outcome.tile_ms is None else f", {outcome.tile_ms:.0f} ms a tile"
+    text = f"{release} answers its golden tiles on {outcome.provider} in {outcome.precision}, {', '.join(said)}{timed}"
+    return Finding(f"trial {line}", "ok", text)
 
 
 def judge_spool(agent: AgentConfig, lines: dict[str, LineConfig], *, held_bytes: int, disk: Disk) -> Finding:

@@ -51,7 +51,7 @@ _LINE_BYTES: Final = 1 << 16
 _ACCELERATORS: Final = (Path("/dev/nvidiactl"), Path("/dev/nvhost-ctrl-gpu"))
 
 
-class Canary(Struct, frozen=True):
+class Outcome(Struct, frozen=True):
     """What came of a release's golden tiles."""
 
     provider: str
@@ -77,7 +77,7 @@ class Verdict(Struct, frozen=True, tag=True):
     reason: str = ""
     #: False when the node, not the release, is at fault.
     blamed: bool = True
-    canary: Canary | None = None
+    outcome: Outcome | None = None
 
 
 def run_trial(
@@ -87,16 +87,18 @@ def run_trial(
     line: str,
     agent_toml: Path,
     deadline_s: float = DEADLINE_S,
+    cached: bool = True,
     step: Step | None = None,
-) -> Canary | None:
-    """Try a release in a child process, which also optimises its graphs for this machine; ``step`` is told the progress.
+) -> Outcome | None:
+    """Try a release in a child process; ``step`` is told the progress.
 
+    The child optimises the graphs for this machine and keeps them beside the release, unless ``cached`` is off.
     A ``ReleaseError`` says why it did not pass, a ``ConfigError`` why this node cannot try anything.
     """
     # -B: the child has no business with files other than the optimised graphs, bytecode included.
     command = [sys.executable, "-B", "-m", "edge_agent.releases.trial", str(agent_toml), str(directory)]
     with subprocess.Popen(
-        [*command, "--line", line, "--sha256", sha256],
+        [*command, "--line", line, "--sha256", sha256, *([] if cached else ["--uncached"])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -124,7 +126,7 @@ def run_trial(
         raise kind(f"trial of {directory.name}: {verdict.reason}")
     if status != 0:
         raise ReleaseError(f"trial of {directory.name}: the process {describe(status)} after it passed")
-    return verdict.canary
+    return verdict.outcome
 
 
 def _listen(said: BinaryIO, step: Step | None) -> Verdict | None:
@@ -146,15 +148,15 @@ def _listen(said: BinaryIO, step: Step | None) -> Verdict | None:
 
 
 def try_release(
-    directory: Path, *, sha256: str, line: LineConfig, runtime: RuntimeTable, clock: Clock, step: Step
-) -> Canary:
+    directory: Path, *, sha256: str, line: LineConfig, runtime: RuntimeTable, cached: bool, clock: Clock, step: Step
+) -> Outcome:
     """Verify every file, load the graphs and compare their answers to the golden ones, in this process."""
     from edge_agent.inspection.loading import LoadedRelease  # noqa: PLC0415  # the supervisor never loads the runtime
 
     manifest = check(directory, sha256=sha256, line=line.line)
     golden = _golden(directory, manifest)
     release = LoadedRelease.load(
-        directory, manifest_sha256=sha256, line=line, runtime=runtime, cached=True, step=lambda done, _: step(done, 3)
+        directory, manifest_sha256=sha256, line=line, runtime=runtime, cached=cached, step=lambda done, _: step(done, 3)
     )
     scores = embeddings = tile_ms = None
     if release.task is not None and golden.tiles is not None and golden.score is not None:
@@ -166,7 +168,7 @@ def try_release(
         found = release.space.embed(golden.patches)
         embeddings = _compare(found, golden.embedding, allowed=allowed, what="embeddings")
     step(3, 3)
-    return Canary(release.provider, release.precision, scores, embeddings, tile_ms)
+    return Outcome(release.provider, release.precision, scores, embeddings, tile_ms)
 
 
 def _time(run: Callable[[Image], object], tile: Image, clock: Clock) -> float:
@@ -221,15 +223,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("directory", type=Path, help="where the release lies")
     parser.add_argument("--line", required=True)
     parser.add_argument("--sha256", required=True, help="of its manifest")
+    parser.add_argument("--uncached", action="store_true", help="neither use nor keep optimised graphs")
     options = parser.parse_args(argv)
     try:
         agent, lines = load_agent(options.agent)
         _limit(agent.runtime.provider)
-        canary = try_release(
+        outcome = try_release(
             options.directory,
             sha256=options.sha256,
             line=lines[options.line],
             runtime=agent.runtime,
+            cached=not options.uncached,
             clock=SystemClock(),
             step=lambda done, total: _say(Doing(done, total)),
         )
@@ -240,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
     except MemoryError:
         verdict = Verdict(passed=False, reason="it asks for more memory than a trial may have")
     else:
-        verdict = Verdict(passed=True, canary=canary)
+        verdict = Verdict(passed=True, outcome=outcome)
     _say(verdict)
     return 0 if verdict.passed else 1
 

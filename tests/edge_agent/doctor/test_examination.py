@@ -76,7 +76,7 @@ def installed(tmp_path: Path, build_release: Build, order: Callable[..., Any]) -
 
 
 def test_a_sound_node_has_no_fault_and_says_what_it_runs(
-    agent_toml: AgentToml, installed: str, mosquitto: Any, store: ThreadingHTTPServer
+    agent_toml: AgentToml, installed: str, tmp_path: Path, mosquitto: Any, store: ThreadingHTTPServer
 ) -> None:
     path = agent_toml()
     connect(path, mosquitto.port, f"http://127.0.0.1:{store.server_port}")
@@ -85,7 +85,7 @@ def test_a_sound_node_has_no_fault_and_says_what_it_runs(
 
     assert {name: row["state"] for name, row in found.items()} == {
         "runtime": "ok",
-        "canary strip": "ok",
+        "trial strip": "ok",
         "provider": "ok",
         "disk": "ok",
         "spool": "ok",
@@ -94,8 +94,9 @@ def test_a_sound_node_has_no_fault_and_says_what_it_runs(
         "clock": "ok",
     }
     assert status == 0
-    assert f"{installed} answers its golden tiles on cpu in fp32" in found["canary strip"]["says"]
+    assert f"{installed} answers its golden tiles on cpu in fp32" in found["trial strip"]["says"]
     assert "speaks MQTT 5" in found["broker"]["says"]
+    assert not list((tmp_path / "agent").rglob("*.onnx"))
 
 
 def test_a_running_node_may_be_examined_and_keeps_its_databases(
@@ -111,7 +112,7 @@ def test_a_running_node_may_be_examined_and_keeps_its_databases(
     status, found = doctor(path)
 
     assert (status, found["broker"]["state"], found["disk"]["state"]) == (0, "ok", "ok")
-    assert found["canary strip"]["state"] == "note"
+    assert found["trial strip"]["state"] == "note"
     assert found["clock"]["state"] == found["releases"]["state"] == "note"
     assert sorted(file.name for file in (tmp_path / "agent").iterdir()) == before
     assert spool.counts().items == 0
@@ -165,9 +166,9 @@ def test_a_release_that_no_longer_answers_right_is_a_fault(
     status, found = doctor(path)
 
     assert status == 1
-    assert found["canary strip"]["state"] == "fault"
-    assert "task.bin: sha256" in found["canary strip"]["says"]
-    assert "remove this one" in found["canary strip"]["advice"]
+    assert found["trial strip"]["state"] == "fault"
+    assert "task.bin: sha256" in found["trial strip"]["says"]
+    assert "remove this one" in found["trial strip"]["advice"]
 
 
 def test_a_clock_that_is_off_is_found_by_the_store_s(
@@ -195,7 +196,7 @@ def test_a_provider_that_is_not_there_is_a_fault(agent_toml: AgentToml, build_re
     if found["provider"]["says"].startswith("asked for cuda, cpu runs"):
         assert status == 1
         assert found["provider"]["state"] == "fault"
-        assert found["canary strip"]["state"] == "ok"
+        assert found["trial strip"]["state"] == "ok"
 
 
 def test_a_broker_that_never_answers_is_not_waited_for_for_ever(

@@ -12,14 +12,14 @@ from edge_agent.doctor.findings import (
     SLOW_SYNC_MS,
     judge_broker,
     judge_broker_away,
-    judge_canary,
     judge_clock,
     judge_disk,
     judge_packages,
     judge_provider,
     judge_spool,
+    judge_trial,
 )
-from edge_agent.releases.trial import Canary
+from edge_agent.releases.trial import Outcome
 from shared.codec import MAX_MESSAGE_BYTES
 from shared.config import AgentConfig, BudgetTable, ClassTable, LineConfig
 from shared.sources import CameraTable, FolderSource
@@ -62,11 +62,11 @@ def test_a_provider_that_does_not_run_is_a_fault_whether_or_not_the_node_goes_on
     assert "inspects more slowly" in judge_provider("cuda", "cpu", device="EPYC", strict=False).advice
 
 
-def test_a_canary_says_how_far_apart_and_how_fast() -> None:
-    canary = Canary("cpu", "int8", 0.0123, None, 41.7)
+def test_a_trial_says_how_far_apart_and_how_fast() -> None:
+    outcome = Outcome("cpu", "int8", 0.0123, None, 41.7)
 
-    assert str(judge_canary("strip", "strip-0007", canary)) == (
-        "ok    canary strip: strip-0007 answers its golden tiles on cpu in int8, scores 1.2e-02 apart, 42 ms a tile"
+    assert str(judge_trial("strip", "strip-0007", outcome)) == (
+        "ok    trial strip: strip-0007 answers its golden tiles on cpu in int8, scores 1.2e-02 apart, 42 ms a tile"
     )
 
 

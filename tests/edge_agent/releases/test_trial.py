@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent.inspection.loading import CACHE_NAME
 from edge_agent.releases.activation import Held
-from edge_agent.releases.trial import Canary, run_trial
+from edge_agent.releases.trial import Outcome, run_trial
 from shared.console import Step
 from shared.errors import ConfigError, ReleaseError
 from shared.golden import Golden, write_golden
@@ -20,7 +20,7 @@ AgentToml = Callable[..., Path]
 
 def tried(
     agent_toml: Path, root: Path, held: Held, *, deadline_s: float = 60.0, step: Step | None = None
-) -> Canary | None:
+) -> Outcome | None:
     directory = root / "releases" / "strip" / held.release
     return run_trial(
         directory, sha256=held.sha256, line="strip", agent_toml=agent_toml, deadline_s=deadline_s, step=step
@@ -32,12 +32,12 @@ def test_a_good_release_passes_and_its_graphs_are_optimised_on_the_way(
 ) -> None:
     held, told = build_release(tmp_path, 1, bias=0.1), []
 
-    canary = tried(agent_toml(), tmp_path, held, step=lambda done, total: told.append((done, total)))
+    outcome = tried(agent_toml(), tmp_path, held, step=lambda done, total: told.append((done, total)))
 
-    assert canary is not None
-    assert (canary.provider, canary.precision, canary.embeddings_apart) == ("cpu", "fp32", None)
-    assert canary.scores_apart is not None
-    assert canary.scores_apart < 1e-5
+    assert outcome is not None
+    assert (outcome.provider, outcome.precision, outcome.embeddings_apart) == ("cpu", "fp32", None)
+    assert outcome.scores_apart is not None
+    assert outcome.scores_apart < 1e-5
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert len(list((tmp_path / "releases" / "strip" / held.release / CACHE_NAME).glob("*.onnx"))) == 1
 
