@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shared.config import LearningTable
 from shared.errors import ConfigError
 from shared.geometry import Image
-from trainer.learning.checkpoints import Judgement
+from trainer.learning.checkpoints import Judgement, fingerprint
 from trainer.learning.evaluate import assess
 from trainer.learning.model import TaskModel
 from trainer.learning.state import Best, Training, copied
@@ -30,6 +30,8 @@ class Judging:
     every: int
     #: 0 never ends a training.
     patience: int = 0
+    #: Names the labels that judge: with a patience they decide which weights stay.
+    labels: str = ""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.patience < 0:
@@ -72,4 +74,5 @@ def judging(settings: LearningTable, crops: Image, masks: NDArray[np.uint8], *, 
         lambda model: assess(model, crops, masks, classes=classes),
         max(1, math.ceil(settings.steps / settings.judgements)),
         settings.stop_patience,
+        fingerprint(np.ascontiguousarray(crops).data, np.ascontiguousarray(masks).data),
     )

@@ -188,7 +188,9 @@ def _folder(
     """Name a training's folder by all that decides its weights: the checkpoint of any other is none of its own."""
     network = training.model.network
     beta = network.beta if isinstance(network, HeadedNetwork) else 0.0
-    judged = (judging.every, judging.patience) if judging is not None and judging.patience else (0, 0)
+    judged: tuple[int | str, ...] = (0, 0)
+    if judging is not None and judging.patience:
+        judged = (judging.every, judging.patience, judging.labels)
     device = str(next(training.model.parameters()).device)
     said = msgspec.json.encode(
         [settings, seed, beta, judged, device, crew.size, samples.crops.shape, samples.masks.shape]

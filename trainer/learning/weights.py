@@ -50,6 +50,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     #: What the logits are divided by, and how that was found on the reference set; None where it held no label.
     temperature: float = 1.0
     calibration: Calibration | None = None
+    #: The snapshot of the reference set that it was judged and calibrated on; empty in records from before it was kept.
+    reference: str = ""
     #: The step that the weights are of, and how many were taken; the log beside the record holds the curves.
     step: int = 0
     steps: int = 0

@@ -39,9 +39,10 @@ def train_run(bench: Workbench, round_: Round) -> Trained:
     snapshot = freeze(bench.pool, bench.line)
     if not snapshot.ids:
         raise StateError(f'line "{bench.line.line}": no label to train on came back; label patches first')
+    reference = freeze(bench.pool, bench.line, purposes=("reference",))
     # The labels' hash in the name: a run of an older pool in the same folder is never taken for this one.
     run = f"{bench.line.line}-r{round_.number:03d}-{snapshot.id[:8]}"
-    record = _kept(bench, run, snapshot) or _learn(bench, round_, run, snapshot)
+    record = _kept(bench, run, snapshot, reference) or _learn(bench, round_, run, snapshot, reference)
     # Also when the run is from before a restart: a kill between the two leaves checkpoints behind.
     _checkpoint_place(bench, every=1).clear()
     loss = record.losses[-1] if record.losses else None
@@ -113,26 +114,25 @@ def _beta_of(line: LineConfig) -> float:
     return line.acquisition.beta if heads_of(line) else 0.0
 
 
-def _kept(bench: Workbench, run: str, snapshot: Snapshot) -> RunRecord | None:
-    """Return a run that was complete before a restart, if it learned from these very labels."""
+def _kept(bench: Workbench, run: str, snapshot: Snapshot, reference: Snapshot) -> RunRecord | None:
+    """Return a run that was complete before a restart, if it learned from these very labels and was judged by those."""
     folder = bench.paths.runs / run
     if not has_run(folder):
         return None
     record = read_record(folder)
     alike = (
-        record.snapshot == snapshot.id
+        (record.snapshot, record.reference) == (snapshot.id, reference.id)
         and record.learning.decisive() == bench.line.learning.decisive()
         and (record.heads, record.beta) == (heads_of(bench.line), _beta_of(bench.line))
     )
     return record if alike else None
 
 
-def _learn(bench: Workbench, round_: Round, run: str, snapshot: Snapshot) -> RunRecord:
+def _learn(bench: Workbench, round_: Round, run: str, snapshot: Snapshot, reference: Snapshot) -> RunRecord:
     line, folder = bench.line, bench.paths.runs / run
     seed = training_seed(bench, round_.number)
     start = starting_model(bench, round_.run)
     every = line.learning.checkpoint_every
-    reference = freeze(bench.pool, line, purposes=("reference",))
     some = watched(len(reference.ids))
     with bench.progress("train", round_.number) as step:
         model, report = fit(
@@ -167,6 +167,7 @@ def _learn(bench: Workbench, round_: Round, run: str, snapshot: Snapshot) -> Run
         beta=_beta_of(line),
         temperature=calibration.temperature,
         calibration=calibration,
+        reference=reference.id,
         step=report.steps if report.best is None else report.best[1],
         steps=report.steps,
     )

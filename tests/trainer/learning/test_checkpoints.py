@@ -18,6 +18,7 @@ from shared.config import LearningTable
 from shared.errors import ConfigError, InputError
 from trainer.learning.checkpoints import Checkpoints, Judgement
 from trainer.learning.judging import Judging
+from trainer.learning.judging import judging as judging_by
 from trainer.learning.loop import TrainReport, train
 from trainer.learning.model import TaskModel
 from trainer.learning.weights import to_bytes
@@ -291,6 +292,25 @@ def test_another_training_neither_takes_nor_deletes_a_checkpoint(tmp_path: Path,
     assert report.resumed_from == 0
     assert set(before) <= set(names(tmp_path))
     assert learn(new_model(), checkpoints).resumed_from == 6
+
+
+@pytest.mark.parametrize(("patience", "resumed_from"), [(100, 0), (0, 12)])
+def test_with_a_patience_a_training_judged_by_other_labels_is_another(
+    tmp_path: Path, patience: int, resumed_from: int
+) -> None:
+    """Scores on labels that were corrected after a kill never vie with those on the labels before."""
+    crops, masks = samples()
+    other = masks.copy()
+    other[0, 0, 0] ^= 1
+    settings = msgspec.structs.replace(SETTINGS, stop_patience=patience)
+    checkpoints = Checkpoints(tmp_path, every=2)
+    learn(new_model(), checkpoints, judging=judging_by(settings, crops, masks, classes=3), settings=settings)
+
+    corrected = learn(
+        new_model(), checkpoints, judging=judging_by(settings, crops, other, classes=3), settings=settings
+    )
+
+    assert corrected.resumed_from == resumed_from
 
 
 def test_checkpoints_of_a_kept_run_are_cleared(tmp_path: Path) -> None:

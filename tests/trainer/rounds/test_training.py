@@ -161,6 +161,26 @@ def test_how_often_a_training_is_judged_changes_no_weight_and_keeps_its_run(site
     assert (folder / "run.json").stat().st_mtime_ns == written
 
 
+def test_a_run_judged_by_labels_that_were_corrected_since_is_not_kept(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, first = trained(site)
+    written = (folder / "run.json").stat().st_mtime_ns
+    trained(site)
+    assert (folder / "run.json").stat().st_mtime_ns == written
+    labelled = Pool.labelled
+    monkeypatch.setattr(
+        Pool,
+        "labelled",
+        lambda pool, line, purpose: labelled(pool, line, purpose)[purpose == "reference" :],
+    )
+
+    _, second = trained(site)
+
+    assert (folder / "run.json").stat().st_mtime_ns != written
+    assert second.reference != first.reference
+
+
 def test_a_line_without_a_labelled_reference_set_is_trained_and_says_what_it_cannot_tell(
     site: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
