@@ -24,7 +24,7 @@ from trainer.acquisition.scorer import PatchScorer, PixelSource
 from trainer.acquisition.scoring import MaskGraph
 from trainer.learning.compact import CompactEncoder
 from trainer.learning.model import TaskModel, normalised
-from trainer.release.graph import _export
+from trainer.release.graph import export
 from trainer.release.parity import check_parity, run_graph
 
 GRID = PatchGrid(tile_px=160, patch_px=64, margin_px=16, cell_px=16)
@@ -160,7 +160,7 @@ class EveryMeasure(nn.Module):
 
 def export(module: nn.Module, *outputs: str) -> bytes:
     example = torch.zeros(2, GRID.tile_px, GRID.tile_px, 1, dtype=torch.uint8)
-    return _export(module.eval(), example, name="tiles", outputs=outputs, metadata={})
+    return export(module.eval(), example, name="tiles", outputs=outputs, metadata={})
 
 
 def test_a_committee_of_heads_is_a_task_graph_with_a_mask() -> None:
