@@ -158,7 +158,7 @@ class EveryMeasure(nn.Module):
         return (*maps, *[measure(logits) for measure in self.measures])
 
 
-def export(module: nn.Module, *outputs: str) -> bytes:
+def exported(module: nn.Module, *outputs: str) -> bytes:
     example = torch.zeros(2, GRID.tile_px, GRID.tile_px, 1, dtype=torch.uint8)
     return export(module.eval(), example, name="tiles", outputs=outputs, metadata={})
 
@@ -167,7 +167,7 @@ def test_a_committee_of_heads_is_a_task_graph_with_a_mask() -> None:
     scorer = build_scorer(committee_source("bald"), GRID, aggregation="top", top_share=1 / 16)
     assert scorer.kept_out is None
 
-    data = export(scorer, "score", "mean", "above", "mask")
+    data = exported(scorer, "score", "mean", "above", "mask")
 
     assert check_parity(scorer, data, TILES, what="committee graph")["score"] < 1e-5
     assert run_graph(data, TILES[:1], what="committee graph")["score"].shape == (1, 2, 2)
@@ -177,7 +177,7 @@ def test_every_measure_says_as_a_graph_what_it_says_in_torch() -> None:
     names = [*get_args(CommitteeMeasure), *get_args(Measure)]
     every = EveryMeasure().eval()
 
-    found = run_graph(export(every, *names), TILES, what="graph")
+    found = run_graph(exported(every, *names), TILES, what="graph")
 
     with torch.inference_mode():
         wanted = every(torch.from_numpy(TILES))
