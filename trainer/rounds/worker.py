@@ -17,8 +17,7 @@ from trainer.rounds.releasing import release_run
 from trainer.rounds.selecting import select
 from trainer.rounds.spacing import make_space
 from trainer.rounds.training import train_run
-from trainer.rounds.wish import read_round as _read
-from trainer.rounds.wish import write_round
+from trainer.rounds.wish import read_round, write_round
 from trainer.rounds.workbench import AskedError, Workbench
 
 _WORK: Final[Mapping[Stage, Callable[[Workbench, Round], Fact]]] = {
@@ -39,7 +38,7 @@ def hold_rounds(bench: Workbench) -> None:
     for row in bench.pool.rounds(bench.line.line):
         # Whoever listens may have missed them when the worker before this one was killed.
         if row.stage == Stage.DONE and row.number < round_.number:
-            _tell_done(bench, _read(row))
+            _tell_done(bench, read_round(row))
     while True:
         round_ = hold_round(bench, round_)
         if limit and round_.number + 1 >= limit:
@@ -84,7 +83,7 @@ def perform(bench: Workbench, round_: Round) -> Round:
 def current_round(bench: Workbench) -> Round:
     """Read where the line's rounds stand; a line without any begins."""
     row = bench.pool.round(bench.line.line)
-    return first_round() if row is None else _read(row)
+    return first_round() if row is None else read_round(row)
 
 
 def save_round(bench: Workbench, round_: Round) -> None:
