@@ -17,6 +17,7 @@ from typing import Final, Self
 from edge_agent.courier.ballast import Ballast
 from edge_agent.courier.room import Disk, look_at
 from edge_agent.courier.spool_file import FullDiskError, SpoolFile
+from edge_agent.courier.tally import Tally
 from edge_agent.database import Opened, open_database
 from shared.errors import StateError
 
@@ -110,7 +111,13 @@ class Spool:
     """The courier's own database."""
 
     def __init__(
-        self, opened: Opened, *, cap_bytes: int, ballast: Ballast, disk: Callable[[], Disk] | None = None
+        self,
+        opened: Opened,
+        *,
+        cap_bytes: int,
+        ballast: Ballast,
+        tally: Tally,
+        disk: Callable[[], Disk] | None = None,
     ) -> None:
         self._connection = opened.connection
         self._file = SpoolFile(opened.connection, ballast=ballast, disk=disk)
@@ -122,20 +129,23 @@ class Spool:
         self._lines = Counter({str(row[0]): int(row[1]) for row in rows})
         self._bytes = sum(int(row[2]) for row in rows)
         #: Evicted while not even the count could be written: the first transaction that finds room writes it down.
-        self._lost = 0
+        self._tally = tally
+        ((counted,),) = self._file.rows("SELECT coalesce(max(value), 0) FROM counter WHERE name = 'tally'")
+        self._tally.take_over_from(int(counted))
         self._file.measure()
 
     @classmethod
     def open(
         cls, path: Path, *, cap_bytes: int, ballast_bytes: int = 8 << 20, disk: Callable[[Path], Disk] = look_at
     ) -> Self:
-        """Open or make the spool beside its ballast."""
+        """Open or make the spool beside its ballast and its tally."""
         ballast = Ballast(path.with_name("ballast"), size_bytes=ballast_bytes)
         try:
             opened = open_database(path, schema=_SCHEMA)
         finally:
             ballast.load()
-        return cls(opened, cap_bytes=cap_bytes, ballast=ballast, disk=lambda: disk(path))
+        tally = Tally(path.with_name("tally"))
+        return cls(opened, cap_bytes=cap_bytes, ballast=ballast, tally=tally, disk=lambda: disk(path))
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -159,7 +169,8 @@ class Spool:
         """
         accepted = self._take(items)
         without = len(items) - accepted.new - accepted.again
-        self._lost += without
+        if without:
+            self._tally.note(self._tally.lost + without)
         return replace(accepted, evicted=accepted.evicted + without)
 
     def ids_after(self, line: str, seq: int, *, limit: int) -> list[tuple[int, str]]:
@@ -213,14 +224,15 @@ class Spool:
     def counts(self) -> SpoolCounts:
         """Say how full the spool is."""
         counters = dict(self._file.rows("SELECT name, value FROM counter"))
-        evicted, dead = counters.get("evicted", 0) + self._lost, counters.get("dead", 0)
+        evicted, dead = counters.get("evicted", 0) + self._tally.lost, counters.get("dead", 0)
         return SpoolCounts(items=self._lines.total(), bytes=self._bytes, evicted=evicted, dead=dead)
 
     def close(self) -> None:
-        """Let go of the file, and write down what is counted in memory alone where there is room."""
-        if self._lost:
+        """Let go of the files, and take over what the tally counts where there is room."""
+        if self._tally.lost:
             with suppress(FullDiskError), self._transaction():
                 pass
+        self._tally.close()
         self._file.close()
 
     def _take(self, items: Sequence[Item]) -> Accepted:
@@ -316,15 +328,21 @@ class Spool:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        before = self._lines.copy(), self._bytes, self._lost
+        before = self._lines.copy(), self._bytes
+        lost = self._tally.lost
         try:
             with self._file.transaction() as connection:
                 yield connection
-                self._count("evicted", self._lost)
-                self._lost = 0
+                if lost:
+                    self._count("evicted", lost)
+                    connection.execute(
+                        "INSERT OR REPLACE INTO counter (name, value) VALUES ('tally', ?)", (self._tally.number,)
+                    )
         except BaseException:
-            self._lines, self._bytes, self._lost = before
+            self._lines, self._bytes = before
             raise
+        if lost:
+            self._tally.begin_anew()
 
     def _upgrade(self) -> None:
         ((version,),) = self._file.rows("PRAGMA user_version")

@@ -26,6 +26,7 @@ from edge_agent.courier.spool import (
     Spool,
     SpoolCounts,
 )
+from edge_agent.courier.tally import Tally
 from edge_agent.database import Opened
 from shared.errors import StateError
 
@@ -373,6 +374,42 @@ def test_what_a_full_disk_cost_is_still_counted_after_a_restart(tmp_path: Path) 
     again.close()
 
 
+def test_what_was_lost_is_counted_once_however_often_the_courier_dies(tmp_path: Path) -> None:
+    path, tally = tmp_path / "spool.db", tmp_path / "tally"
+
+    def live(names: str, *, is_full: bool) -> int:
+        """Take ten candidates, and die."""
+        spool = Spool.open(path, cap_bytes=100 * CAP, ballast_bytes=0)
+        if is_full:
+            fill_the_disk(spool)
+        spool.accept([item(f"{names}{index}", size=5000) for index in range(10)])
+        evicted = spool.counts().evicted
+        spool._connection.close()
+        return evicted
+
+    assert live("a", is_full=True) == 10
+    assert live("b", is_full=True) == 20
+    before = tally.read_bytes()
+    assert live("c", is_full=False) == 20
+    assert tally.read_bytes() != before
+    # As if it had died after the spool took the count over and before the tally began anew.
+    tally.write_bytes(before)
+    assert live("d", is_full=False) == 20
+    assert len(before) == 4096
+
+
+def test_a_tally_that_was_half_written_counts_for_nothing(tmp_path: Path) -> None:
+    tally = Tally(tmp_path / "tally")
+    tally.note(7)
+    tally.close()
+    assert Tally(tmp_path / "tally").lost == 7
+    whole = (tmp_path / "tally").read_bytes()
+
+    (tmp_path / "tally").write_bytes(whole[:8] + b"\x09" + whole[9:])
+
+    assert Tally(tmp_path / "tally").lost == 0
+
+
 SMALL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
@@ -540,7 +577,7 @@ class SpoolMachine(RuleBasedStateMachine):
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.executescript(_SCHEMA)
         ballast = Ballast(Path("/nonexistent/ballast"), size_bytes=0)
-        self.spool = Spool(Opened(connection), cap_bytes=500, ballast=ballast)
+        self.spool = Spool(Opened(connection), cap_bytes=500, ballast=ballast, tally=Tally(None))
         self.model: list[tuple[str, float, int]] = []
         self.evicted = 0
         self.dead = 0
