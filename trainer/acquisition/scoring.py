@@ -23,12 +23,15 @@ class TaskGraph(nn.Module):
         self.stride = stride
         self.entropy = PixelEntropy(model.classes)
         self.patches = PatchScores(sizes_at(grid, stride), top_share=top_share, classes=model.classes)
+        end = grid.inset_px + grid.patches_per_side * grid.patch_px
+        #: Where the patches lie; the rest of a tile is there to be seen, not to be judged.
+        self.window = (grid.inset_px, end, grid.inset_px, end)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return score, mean, above for uint8 tiles ``(n, tile, tile, c)``."""
         pixels = tiles.permute(0, 3, 1, 2)
-        logits = self.model(pixels) if self.stride == 1 else self.model.every_second(pixels)
-        score, mean, above = self.patches(self.entropy(logits))
+        logits = self.model(pixels, self.window) if self.stride == 1 else self.model.every_second(pixels, self.window)
+        score, mean, above = self.patches.inside(self.entropy(logits))
         return score, mean, above
 
 

@@ -60,18 +60,18 @@ class CompactNet(nn.Module):
         self.head = nn.Conv2d(widths[0], classes * STRIDE * STRIDE, 1)
 
     def forward(self, pixels: Tensor, window: Window | None = None) -> Tensor:
-        """Return logits ``(n, c, h, w)``; with a window (multiples of 4) only those inside it."""
+        """Return logits ``(n, c, h, w)``; with a window only those inside it."""
         finest = self._finest(pixels)
-        if window is not None:
-            top, bottom, left, right = (side // STRIDE for side in window)
-            finest = finest[:, :, top:bottom, left:right]
-        return functional.pixel_shuffle(self.head(finest), STRIDE)
+        if window is None:
+            return functional.pixel_shuffle(self.head(finest), STRIDE)
+        return _cut(functional.pixel_shuffle(self.head(_touched(finest, window)), STRIDE), window)
 
-    def every_second(self, pixels: Tensor) -> Tensor:
-        """Return the logits of every second row and column: the head writes 2 x 2 pixels of each place, not 4 x 4."""
+    def every_second(self, pixels: Tensor, window: Window) -> Tensor:
+        """Return a window's logits of every second row and column: the head writes 2 x 2 pixels of a place, not 4 x 4."""
         assert self.head.bias is not None
         weight, bias = (_thinned(values) for values in (self.head.weight, self.head.bias))
-        return functional.pixel_shuffle(functional.conv2d(self._finest(pixels), weight, bias), STRIDE // 2)
+        thinned = functional.conv2d(_touched(self._finest(pixels), window), weight, bias)
+        return _cut(functional.pixel_shuffle(thinned, STRIDE // 2), window, every=2)
 
     def _finest(self, pixels: Tensor) -> Tensor:
         features = self.encoder(pixels)
@@ -90,6 +90,21 @@ class _Residual(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.relu(features + self.norm(self.convolution(features)))
+
+
+def _touched(finest: Tensor, window: Window) -> Tensor:
+    """Cut out the places that a window touches."""
+    top, bottom, left, right = window
+    return finest[:, :, top // STRIDE : -(-bottom // STRIDE), left // STRIDE : -(-right // STRIDE)]
+
+
+def _cut(logits: Tensor, window: Window, *, every: int = 1) -> Tensor:
+    """Cut a window out of the logits of the places that it touches, every so many rows and columns of which are there."""
+    top, bottom, left, right = window
+    (above, rows), (before, cols) = (
+        (start % STRIDE // every, -(-(end - start) // every)) for start, end in ((top, bottom), (left, right))
+    )
+    return logits[:, :, above : above + rows, before : before + cols]
 
 
 def _thinned(values: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from shared.errors import ConfigError
 from trainer.learning.compact import CompactNet, Window
 from trainer.learning.regulariser import BETA_SEGMENTATION, FEWEST, draw_from_prior, regulariser
+from trainer.learning.windowed import logits_within
 
 #: What the paper takes.
 MEMBERS: Final = 8
@@ -63,13 +64,7 @@ class HeadedNetwork(nn.Module):
 
     def stacked(self, pixels: Tensor, window: Window | None = None) -> Tensor:
         """Return every member's float32 logits, ``(m, n, k, h, w)``, for normalised pixels."""
-        if isinstance(self.network, CompactNet):
-            logits = self.network(pixels, window)
-        else:
-            logits = self.network(pixels)
-            if window is not None:
-                top, bottom, left, right = window
-                logits = logits[:, :, top:bottom, left:right]
+        logits = self.network(pixels) if window is None else logits_within(self.network, pixels, window)
         return torch.stack(logits.float().split(self.classes, dim=1))
 
     def penalty(self) -> Tensor:

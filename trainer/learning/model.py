@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from shared.config import LearningTable
 from shared.errors import ConfigError
-from trainer.learning.compact import CompactNet, Window
+from trainer.learning.compact import Window
 from trainer.learning.heads import HeadedNetwork
-from trainer.learning.networks import build_network, every_second
+from trainer.learning.networks import build_network
 from trainer.learning.regulariser import BETA_SEGMENTATION
+from trainer.learning.windowed import every_second, logits_within
 
 #: Images that a model looks at together, and pixels, whichever is less.
 _IMAGES: Final = 32
@@ -42,19 +43,20 @@ class TaskModel(nn.Module):
 
         With a window only the logits inside it are returned, and where the network can, computed.
         """
-        if isinstance(self.network, (CompactNet, HeadedNetwork)):
-            logits: Tensor = self.network(normalised(pixels), window)
-        else:
-            logits = self.network(normalised(pixels))
-            if window is not None:
-                top, bottom, left, right = window
-                logits = logits[:, :, top:bottom, left:right]
-        return logits.float() if self.temperature == 1.0 else logits.float() / self.temperature
+        if window is None:
+            return self._warmed(self.network(normalised(pixels)))
+        if isinstance(self.network, HeadedNetwork):
+            return self._warmed(self.network(normalised(pixels), window))
+        return self._warmed(logits_within(self.network, normalised(pixels), window))
 
-    def every_second(self, pixels: Tensor) -> Tensor:
-        """Return the logits of every second row and column, ``(n, classes, h / 2, w / 2)``."""
-        logits = every_second(self.network, normalised(pixels)).float()
-        return logits if self.temperature == 1.0 else logits / self.temperature
+    def every_second(self, pixels: Tensor, window: Window) -> Tensor:
+        """Return the logits of every second row and column inside a window that begins at even ones."""
+        if isinstance(self.network, HeadedNetwork):
+            return self.forward(pixels, window)[:, :, ::2, ::2]
+        return self._warmed(every_second(self.network, normalised(pixels), window))
+
+    def _warmed(self, logits: Tensor) -> Tensor:
+        return logits.float() if self.temperature == 1.0 else logits.float() / self.temperature
 
 
 class EveryHead(nn.Module):

@@ -10,12 +10,10 @@ from itertools import pairwise
 from typing import Final
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from shared.config import LearningTable
 from shared.errors import ConfigError
 from trainer.learning.compact import CompactEncoder, CompactNet
-from trainer.learning.heads import HeadedNetwork
 
 #: Architectures whose decoder is described by ``decoder_channels``, and those that bring their own.
 _WITH_CHANNELS: Final = ("unet", "unetplusplus", "manet")
@@ -59,23 +57,6 @@ def build_network(settings: LearningTable, *, classes: int, channels: int) -> nn
     return network
 
 
-def every_second(network: nn.Module, pixels: Tensor) -> Tensor:
-    """Return the logits of every second row and column, ``network(pixels)[:, :, ::2, ::2]``.
-
-    Where the last layer is one convolution, only those are computed: it runs with stride 2. Anything else is computed
-    whole and thinned.
-    """
-    if isinstance(network, CompactNet) and isinstance(network.head, nn.Conv2d):
-        return network.every_second(pixels)
-    last = _last_convolution(network)
-    if last is None:
-        whole: Tensor = network(pixels)
-        return whole[:, :, ::2, ::2]
-    decoded = network.get_submodule("decoder")(network.get_submodule("encoder")(pixels))
-    thinned: Tensor = functional.conv2d(decoded, last.weight, last.bias, stride=2, padding=last.padding)
-    return thinned
-
-
 def build_encoder(name: str, *, channels: int) -> tuple[nn.Module, int]:
     """Build an encoder that turns ``(n, channels, h, w)`` into pooled features, and say how many."""
     widths = compact_widths(name)
@@ -98,21 +79,6 @@ def compact_widths(name: str) -> tuple[int, ...] | None:
             f'line.toml: encoder "{name[:60]}"; expected compact-<width>-<width>… with one to four widths from 4 that do not fall'
         )
     return widths
-
-
-def _last_convolution(network: nn.Module) -> nn.Conv2d | None:
-    """Return the convolution that writes a library network's logits at full resolution; None where there is more to it."""
-    if isinstance(network, (CompactNet, HeadedNetwork)):
-        return None
-    from segmentation_models_pytorch.base import SegmentationModel  # noqa: PLC0415  # as above
-
-    if not isinstance(network, SegmentationModel) or network.classification_head is not None:
-        return None
-    last, *after = network.segmentation_head
-    plain = all(
-        isinstance(part, nn.Identity) or isinstance(getattr(part, "activation", None), nn.Identity) for part in after
-    )
-    return last if isinstance(last, nn.Conv2d) and plain else None
 
 
 class _Pooled(nn.Module):

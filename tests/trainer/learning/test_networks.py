@@ -34,39 +34,6 @@ def test_a_network_gives_one_logit_per_class_and_pixel(settings: LearningTable, 
     assert logits.dtype == torch.float32
 
 
-def test_a_window_s_logits_are_those_of_the_whole_image() -> None:
-    pixels = torch.randint(0, 256, (2, 1, 96, 96), dtype=torch.uint8)
-    for settings in (COMPACT, LearningTable(encoder="tu-lcnet_035", decoder_channels=(16, 16, 8, 8))):
-        model = build_model(settings, classes=3, channels=1, seed=0).eval()
-
-        with torch.inference_mode():
-            torch.testing.assert_close(model(pixels, (16, 80, 8, 64)), model(pixels)[:, :, 16:80, 8:64])
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        COMPACT,
-        LearningTable(encoder="tu-lcnet_035", decoder_channels=(16, 16, 8, 8)),
-        LearningTable(architecture="linknet", encoder="tu-test_resnet"),
-        # Its logits are raised by interpolation: computed whole and thinned.
-        LearningTable(architecture="fpn", encoder="tu-test_resnet"),
-    ],
-    ids=lambda settings: settings.architecture,
-)
-@pytest.mark.parametrize("heads", [0, 4])
-def test_every_second_logit_is_that_of_the_whole_image(settings: LearningTable, heads: int) -> None:
-    pixels = torch.randint(0, 256, (2, 1, 96, 128), dtype=torch.uint8)
-    model = build_model(settings, classes=3, channels=1, seed=0, heads=heads).eval()
-    model.temperature = 1.7
-
-    with torch.inference_mode():
-        found, whole = model.every_second(pixels), model(pixels)
-
-    assert found.shape == (2, 3, 48, 64)
-    torch.testing.assert_close(found, whole[:, :, ::2, ::2], atol=1e-5, rtol=1e-5)
-
-
 def test_the_seed_decides_the_first_weights_and_leaves_torch_s_own_generator_alone() -> None:
     state = torch.get_rng_state()
 
