@@ -23,6 +23,16 @@ class AcquisitionTable(Table, frozen=True):
     temperature: Positive = 0.1
     epsilon: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
 
+    @property
+    def heads(self) -> int:
+        """How many light heads a network has for this; 0 leaves it its own last layer."""
+        return self.members if self.committee == "heads" else 0
+
+    @property
+    def networks(self) -> int:
+        """How many networks learn for this, each by itself."""
+        return self.members if self.committee == "ensemble" else 1
+
 
 class LineAcquisitionTable(AcquisitionTable, frozen=True):
     """How a line's patches are scored: by the trainer, and by the task graph that its nodes run."""

@@ -73,13 +73,12 @@ def check_acquisition(line: LineConfig) -> None:
     """Refuse, before anything is trained, a measure that the line's network cannot be asked."""
     if _is_plain(line):
         return
-    heads = line.acquisition.members if line.acquisition.committee == "heads" else 0
     model = build_model(
         line.learning,
         classes=len(line.classes),
         channels=line.grid.channels,
         seed=0,
-        heads=heads,
+        heads=line.acquisition.heads,
         beta=line.acquisition.beta,
     )
     centre_scorer(model, line)

@@ -49,7 +49,7 @@ class ClassifierLearner:
         del keep  # a classifier of a study is trained in seconds
         train = self.albums.train
         places = self.albums.places(labelled.units)
-        members = self.asked.members if self.asked.committee == "ensemble" else 1
+        members = self.asked.networks
         models = []
         for member, own in enumerate(member_seeds(seed, members)):
             model = self.untrained(own)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError
-from trainer.acquisition.balance import balanced
 from trainer.experiment.superpixels import Regions, pieces
 from trainer.labelling.masks import IGNORE, Mask
 from trainer.selection.numbers import Floats, Ints
@@ -92,19 +91,6 @@ def fill(scores: Floats, costs: Ints, *, budget_clicks: int, rng: np.random.Gene
     clicks = int(spent[taken - 1])
     notes = (f"all {len(order)} regions cost {clicks} of {budget_clicks} clicks",) if clicks < budget_clicks else ()
     return Filled(order[:taken], clicks, notes)
-
-
-def fill_balanced(
-    scores: Floats,
-    predicted: Ints,
-    costs: Ints,
-    *,
-    classes: int,
-    budget_clicks: int,
-    rng: np.random.Generator,
-) -> Filled:
-    """Fill a batch by scores weighed for rare classes: the regions' ``predicted`` classes ``(n,)`` say which are."""
-    return fill(balanced(scores, predicted, classes=classes), costs, budget_clicks=budget_clicks, rng=rng)
 
 
 def polygons(shape: NDArray[np.bool_]) -> list[list[Corner]]:

@@ -26,12 +26,6 @@ def alc(labels: Sequence[float], values: Sequence[float]) -> float:
     return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum())
 
 
-def mean_height(labels: Sequence[float], values: Sequence[float]) -> float:
-    """Return the area over the labels spent after the start: a curve's mean value, whatever its length."""
-    x, _ = _curve(labels, values)
-    return alc(labels, values) / float(x[-1] - x[0])
-
-
 def normalised(values: Sequence[float], *, start: float, ceiling: float) -> Floats:
     """Scale values so that ``start`` is 0 and ``ceiling`` is 1 (the thesis' figure 2.6)."""
     if not np.isfinite([start, ceiling]).all() or ceiling <= start:

@@ -5,7 +5,6 @@ border. ``Apart`` is the other remedy: the top ones, none near another. The firs
 model, are ``Among(1.0)``.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -103,11 +102,6 @@ def pixel_mask(mask: Mask, pixels: Ints) -> Mask:
         raise InputError(f"pixel {row}, {col}: the mask is {mask.shape[0]} x {mask.shape[1]}; nothing was labelled")
     only[rows, cols] = mask[rows, cols]
     return only
-
-
-def pixel_clicks(pixels: Mapping[str, Ints]) -> int:
-    """Count the key presses for the pixels of some images: one each, a pixel given twice only once."""
-    return sum(len(np.unique(each, axis=0)) for each in pixels.values())
 
 
 def _apart(rule: Apart, places: Ints, n: int, known: Ints) -> Ints:

@@ -63,7 +63,7 @@ class SegmentationLearner:
         every = self.learning.checkpoint_every
         images, masks = self.samples(labelled.units)
         judged = self._judging()
-        members = self.acquisition.members if self.acquisition.committee == "ensemble" else 1
+        members = self.acquisition.networks
         models = []
         for member, own in enumerate(member_seeds(seed, members)):
             model = self.untrained(own)
@@ -106,7 +106,7 @@ class SegmentationLearner:
             classes=self.classes,
             channels=self.channels,
             seed=seed,
-            heads=asked.members if asked.committee == "heads" else 0,
+            heads=asked.heads,
             beta=asked.beta,
         )
         if self.begin is not None:

@@ -81,7 +81,7 @@ def fit(
         classes=classes,
         channels=line.grid.channels,
         seed=seed,
-        heads=heads_of(line),
+        heads=line.acquisition.heads,
         beta=_beta_of(line),
     )
     if start is not None:
@@ -105,13 +105,8 @@ def fit(
     return model, report
 
 
-def heads_of(line: LineConfig) -> int:
-    """Return how many light heads the line's networks have; 0 leaves them their own last layer."""
-    return line.acquisition.members if line.acquisition.committee == "heads" else 0
-
-
 def _beta_of(line: LineConfig) -> float:
-    return line.acquisition.beta if heads_of(line) else 0.0
+    return line.acquisition.beta if line.acquisition.heads else 0.0
 
 
 def _kept(bench: Workbench, run: str, snapshot: Snapshot, reference: Snapshot) -> RunRecord | None:
@@ -123,7 +118,7 @@ def _kept(bench: Workbench, run: str, snapshot: Snapshot, reference: Snapshot) -
     alike = (
         (record.snapshot, record.reference) == (snapshot.id, reference.id)
         and record.learning.decisive() == bench.line.learning.decisive()
-        and (record.heads, record.beta) == (heads_of(bench.line), _beta_of(bench.line))
+        and (record.heads, record.beta) == (bench.line.acquisition.heads, _beta_of(bench.line))
     )
     return record if alike else None
 
@@ -163,7 +158,7 @@ def _learn(bench: Workbench, round_: Round, run: str, snapshot: Snapshot, refere
         losses=report.losses,
         seconds=report.seconds,
         started_from=round_.run if start is not None else None,
-        heads=heads_of(line),
+        heads=line.acquisition.heads,
         beta=_beta_of(line),
         temperature=calibration.temperature,
         calibration=calibration,
@@ -265,7 +260,7 @@ def fits(line: LineConfig, record: RunRecord) -> bool:
         and record.learning.architecture == line.learning.architecture
         and record.learning.encoder == line.learning.encoder
         and record.learning.decoder_channels == line.learning.decoder_channels
-        and record.heads == heads_of(line)
+        and record.heads == line.acquisition.heads
     )
 
 

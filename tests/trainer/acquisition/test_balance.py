@@ -1,4 +1,4 @@
-"""Class balance: rare classes weigh more, and V_w's targets are named classes."""
+"""Class balance: rare classes weigh more."""
 
 from math import exp
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.errors import ConfigError
-from trainer.acquisition.balance import balanced, balanced_weights, target_weights
+from trainer.acquisition.balance import balanced, balanced_weights
 
 SEEN = np.array([0, 0, 0, 0, 0, 0, 0, 2, 2, 1])
 
@@ -29,12 +29,6 @@ def test_a_rare_class_overtakes_a_slightly_less_sure_frequent_one() -> None:
     )
 
 
-def test_a_part_of_the_pool_is_weighed_by_the_whole() -> None:
-    part = np.array([2, 0])
-
-    np.testing.assert_allclose(balanced(np.ones(2), part, classes=3, of=SEEN), balanced_weights(SEEN, classes=3)[part])
-
-
 def test_an_empty_pool_weighs_every_class_alike() -> None:
     assert balanced_weights(np.zeros(0, dtype=np.intp), classes=3).tolist() == [1.0, 1.0, 1.0]
 
@@ -42,13 +36,3 @@ def test_an_empty_pool_weighs_every_class_alike() -> None:
 def test_a_class_beyond_the_class_map_is_refused() -> None:
     with pytest.raises(ConfigError, match="predicted class 2: expected 0 to 1"):
         balanced_weights(SEEN, classes=2)
-
-
-def test_targets_weigh_one_and_others_nothing() -> None:
-    assert target_weights(["dent"], classes=("background", "scratch", "dent")) == (0.0, 0.0, 1.0)
-
-
-@pytest.mark.parametrize("targets", [[], ["dint"]])
-def test_targets_outside_the_class_map_are_refused_with_the_known(targets: list[str]) -> None:
-    with pytest.raises(ConfigError, match="known classes are background, dent"):
-        target_weights(targets, classes=("background", "dent"))

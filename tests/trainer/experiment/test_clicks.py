@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.stats import chisquare
 
 from shared.errors import ConfigError
-from trainer.experiment.clicks import OneLabel, Outline, fill, fill_balanced, polygons, region_costs, simplified
+from trainer.experiment.clicks import OneLabel, Outline, fill, polygons, region_costs, simplified
 from trainer.experiment.superpixels import Regions, connect, pieces
 from trainer.selection.problem import SelectionError
 
@@ -182,22 +182,6 @@ def test_equal_scores_are_taken_by_lot_and_again_the_same() -> None:
 
     assert chisquare([drawn[place] for place in range(5)]).pvalue > 1e-4
     assert twice[0] == twice[1]
-
-
-def test_a_rare_class_comes_before_a_frequent_one_of_the_same_uncertainty() -> None:
-    predicted = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
-    scores = np.array([0.6, *[0.5] * 9])
-
-    plain, weighed = (
-        fill(scores, np.ones(10, dtype=np.intp), budget_clicks=1, rng=np.random.default_rng(0)),
-        fill_balanced(
-            scores, predicted, np.ones(10, dtype=np.intp), classes=2, budget_clicks=1, rng=np.random.default_rng(0)
-        ),
-    )
-
-    # exp(-0.9) 0.6 < exp(-0.1) 0.5.
-    assert plain.indices.tolist() == [0]
-    assert weighed.indices.tolist() == [9]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from trainer.experiment.curves import (
     labels_needed,
     labels_saved,
     labels_to_ceiling,
-    mean_height,
     mean_spread,
     normalised,
     normalised_alc,
@@ -36,7 +35,6 @@ def test_the_area_is_that_of_the_line_through_the_points(points: list[tuple[int,
     # Between whole numbers of labels the line is straight: the sum over unit steps is exact.
     heights = np.interp(fine, labels, values)
     assert alc(labels, values) == pytest.approx((heights[:-1] + heights[1:]).sum() / 2)
-    assert mean_height(labels, values) == pytest.approx(alc(labels, values) / (labels[-1] - labels[0]))
 
 
 @given(curves, st.floats(0, 0.4), st.floats(0.5, 1))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from shared.errors import ConfigError, InputError
-from trainer.experiment.pixelpick import NOTHING, PIXELPICK, Among, Apart, pick, pixel_clicks, pixel_mask
+from trainer.experiment.pixelpick import NOTHING, PIXELPICK, Among, Apart, pick, pixel_mask
 from trainer.selection.problem import SelectionError
 
 
@@ -111,11 +111,6 @@ def test_a_pixel_outside_its_image_is_refused(pixel: tuple[int, int]) -> None:
 
     with pytest.raises(InputError, match=rf"pixel {pixel[0]}, {pixel[1]}: the mask is 5 x 6"):
         pixel_mask(mask, np.array([(1, 1), pixel]))
-
-
-def test_each_pixel_costs_one_key_press() -> None:
-    assert pixel_clicks({}) == 0
-    assert pixel_clicks({"a": np.array([[0, 1], [2, 3]]), "b": NOTHING, "c": np.array([[1, 1], [1, 1]])}) == 3
 
 
 def test_rules_that_cannot_be_are_refused() -> None:
