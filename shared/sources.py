@@ -101,7 +101,9 @@ def _faults_of_folder(source: FolderSource) -> list[str]:
 
 def _faults_of_rtsp(source: RtspSource) -> list[str]:
     faults = []
-    if not re.match(r"rtsps?://[^/\s]+", source.url):
+    if not re.fullmatch(
+        r"rtsps?://(?:[^/\s@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^/\s:@]+)(?::[0-9]{1,5})?(?:[/?]\S*)?", source.url
+    ):
         faults.append(f'url is "{masked(source.url)}"; expected one as rtsp://camera:554/stream')
     if "@" in source.url.partition("://")[2].partition("/")[0]:
         faults.append("url holds credentials; use username and password_file, which nothing ever shows")
@@ -111,6 +113,9 @@ def _faults_of_rtsp(source: RtspSource) -> list[str]:
 
 
 def masked(url: str) -> str:
-    """Return an address as it may be shown: what stands before an @, or behind a password's name, is left out."""
-    shown = re.sub(r"(?<=//)[^/]*@", "***@", url)
+    """Return an address as it may be shown: what stands before an @, or behind a password's name, is left out.
+
+    Up to the last @: a password may hold any sign, also one that ought to be written in another way.
+    """
+    shown = re.sub(r"(?<=//)\S*@", "***@", url)
     return re.sub(r"(?i)((?:pass(?:word|wd)?|pwd|token|secret|key|auth)[a-z_]*=)[^&/;]*", r"\1***", shown)

@@ -123,7 +123,14 @@ def test_a_source_that_cannot_be_is_refused_with_its_key(folder: Path, source: s
 
 
 @pytest.mark.parametrize(
-    "url", ["rtsp://root:geheim@cam/x", "http://root:geheim@cam/x", "rtsp://cam/x?password=geheim@"]
+    "url",
+    [
+        "rtsp://root:geheim@cam/x",
+        "http://root:geheim@cam/x",
+        "rtsp://cam/x?password=geheim@",
+        "rtsp://root:/geheim@cam/x",
+        "rtsp://root:a@b/geheim@cam/x",
+    ],
 )
 def test_a_password_in_an_address_is_never_repeated(folder: Path, url: str) -> None:
     path = folder / "agent.toml"

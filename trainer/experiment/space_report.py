@@ -37,7 +37,7 @@ NEAREST: Final = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Some of a line's patches ``(n, p, p, c)`` and their classes ``(n,)``, -1 where nothing is labelled."""
+    """Some of a line's patches ``(n, p, p, c)`` and their classes ``(n,)``, -1 where none is told."""
 
     patches: Image
     classes: NDArray[np.intp]
@@ -53,7 +53,7 @@ def report_space(
         line: Whose.
         paths: Where space and runs lie.
         out: Where the report goes.
-        most: Labelled patches first, the rest of the pool by lot.
+        most: Those of the reference set first, the rest of the pool by lot.
         seed: Of the lot, the views and the untrained weights.
         console: Told the progress.
     """
@@ -93,8 +93,11 @@ def report_space(
 
 
 def draw_sample(pool: Pool, line: LineConfig, *, most: int, seed: int) -> Sample:
-    """Take a line's labelled patches and others by lot."""
-    known = [name for purpose in ("seed", "train", "reference") for name in pool.labelled(line.line, purpose)][:most]
+    """Take a line's reference set, whose classes are told, and others by lot.
+
+    The labels that a task model learned from are not told: its encoder would be asked what it was taught.
+    """
+    known = list(pool.labelled(line.line, "reference"))[:most]
     rest = sorted(set(pool.ids(line.line, state=None)) - set(known))
     lot = np.random.default_rng(seed).permutation(len(rest))[: most - len(known)]
     ids = [*known, *(rest[place] for place in sorted(lot))]

@@ -32,7 +32,7 @@ RUN = "steel-r000-0badcafe"
 
 @pytest.fixture
 def site(steel_site: Any) -> Any:
-    """A line with 32 patches in its pool, ten of them labelled, an untrained space and an untrained run."""
+    """A line with 32 patches in its pool, ten of them its reference set and five learned from, an untrained space and an untrained run."""
     ids = steel_site.send(range(2))
     line, paths = steel_site.line, TrainerPaths(steel_site.directory)
     paths.make()
@@ -57,7 +57,14 @@ def site(steel_site: Any) -> Any:
     )
     save_run(paths.runs / RUN, model, record)
     with Pool.open(steel_site.directory) as pool:
-        pool.hand_over("steel", 0, [Pick(name, "train", {}) for name in ids[:10]])
+        pool.hand_over(
+            "steel",
+            0,
+            [
+                *(Pick(name, "reference", {}) for name in ids[:10]),
+                *(Pick(name, "train", {}) for name in ids[10:15]),
+            ],
+        )
         answer_open_tasks(pool, line)
         write_round(pool, "steel", Round(number=0, stage=Stage.DONE, run=RUN, serving=RUN, passed=True))
     return steel_site
@@ -90,7 +97,7 @@ def test_people_read_it_in_sentences(site: Any, tmp_path: Path) -> None:
     assert "of 10 labelled" in done.output
 
 
-def test_a_sample_takes_the_labelled_first_and_the_rest_by_lot(site: Any) -> None:
+def test_a_sample_takes_the_reference_set_first_and_the_rest_by_lot(site: Any) -> None:
     with Pool.open(site.directory) as pool:
         small, whole, again, other = (
             draw_sample(pool, site.line, most=most, seed=seed) for most, seed in ((4, 0), (20, 0), (20, 0), (20, 1))
