@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.stream.budget import Budget, Rate
-from edge_agent.stream.gate import FloorLottery, Mask, ScoreGate, Window
+from edge_agent.stream.gate import FloorLottery, Latest, Mask, ScoreGate
 from edge_agent.stream.novelty import Embeddings, Floats, NoveltyMemory
 from shared.config import BudgetTable, FilterTable, SelectionTable
 from shared.release import SpaceEntry
@@ -85,7 +85,7 @@ class StreamFilter:
         self._recalled: Keepsake | None = None
         self._cold = True
         self._passers = Rate()
-        self._gains = Window()
+        self._gains = Latest()
 
     def swap(self, *, scored: bool, space: SpaceEntry | None, labelled: Embeddings | None = None) -> None:
         """Take over a release.
@@ -95,7 +95,7 @@ class StreamFilter:
         """
         self._cold = False
         self._gate = ScoreGate(self._settings.gate_share) if scored else None
-        self._gains = Window()
+        self._gains = Latest()
         if space is None or self._space is None or space.id != self._space.id:
             self._space = space
             self._memory = None if space is None else self._new_memory(space)

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 WINDOW: Final = 2048
 
 
-class Window:
+class Latest:
     """The latest values, and the level that a share of them reaches."""
 
     def __init__(self) -> None:
@@ -54,13 +54,13 @@ class ScoreGate:
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._window = Window()
+        self._latest = Latest()
 
     def passes(self, scores: Floats, rng: np.random.Generator) -> Mask:
         """Say which of a frame's scores pass; of those equal to the level, as many by lot as the share leaves."""
-        self._window.add(scores)
-        kept = self._window.values
-        level = self._window.level(self._share)
+        self._latest.add(scores)
+        kept = self._latest.values
+        level = self._latest.level(self._share)
         above, equal = int((kept > level).sum()), int((kept == level).sum())
         luck = (self._share * len(kept) - above) / equal
         drawn: Mask = (scores > level) | ((scores == level) & (rng.random(len(scores)) < luck))

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import chisquare
 
 from edge_agent.stream.budget import Budget
-from edge_agent.stream.gate import FloorLottery, ScoreGate, Window
+from edge_agent.stream.gate import FloorLottery, Latest, ScoreGate
 
 
 def test_a_share_of_scores_passes_whatever_their_scale() -> None:
@@ -49,7 +49,7 @@ def test_a_new_level_of_scores_is_followed() -> None:
 
 
 def test_a_level_is_the_lowest_value_within_the_top_share() -> None:
-    window = Window()
+    window = Latest()
     window.add(np.arange(10.0))
 
     assert [window.level(share) for share in (0.0, 0.1, 0.25, 1.0)] == [9.0, 9.0, 7.0, 0.0]
