@@ -88,7 +88,7 @@ class BudgetTable(Table, frozen=True):
 class FilterTable(Table, frozen=True):
     """The stream filter: which scores are worth an embedding, and how far the novelty memory reaches."""
 
-    gate_share: Share = 0.1
+    gate_share: Share = 0.33
     memory: Annotated[int, Meta(ge=1, le=1024)] = 1024
     noise: Positive = 0.01
 

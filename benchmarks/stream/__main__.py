@@ -3,7 +3,7 @@
 Every contender sees the same frames with the same scores and embeddings, may send as many patches an hour, and is judged
 by the truth of what it sent: patches with a defect, and with a class from the rarer half of the classes, per 100 sent; and how many of all classes it reached. The rivals' thresholds are set on
 frames of another camera so that they spend the budget; winnow sets its own as it goes. It stands there twice: as it is, with
-the tenth of the patches that score highest embedded, and with its gate open (``filter.gate_share = 1``), where all are.
+the third of the patches that score highest embedded, and with its gate open (``filter.gate_share = 1``), where all are.
 
 Why to doubt it: the network and the space are small and learned in seconds, the simulated line is a simulation, and what
 a patch is worth is told by its classes alone, not by what a model learns from it. A filter that sends the same defect
