@@ -18,7 +18,7 @@ from edge_agent.paths import NodePaths
 from shared.clock import SystemClock
 from shared.config import AgentConfig, load_agent, read_secret
 from shared.console import Console
-from shared.errors import ConfigError, StateError
+from shared.errors import StateError
 from shared.sources import RtspSource
 
 if TYPE_CHECKING:
@@ -257,6 +257,10 @@ def dead(
     console = Console(as_json=as_json)
     spool = Spool.open(path, cap_bytes=agent.spool.cap_bytes)
     try:
+        if spool.set_aside is not None:
+            raise StateError(
+                f"{path}: not readable, set aside as {spool.set_aside.name}; a new one is begun, look at the disk"
+            )
         rows = [(entry.id, entry.line, _utc(entry.at), entry.bytes, entry.reason) for entry in spool.dead()]
         console.table(f"dead of {agent.node}", ("id", "line", "at", "bytes", "reason"), rows)
         if send_again:
@@ -287,8 +291,10 @@ def _check_files(agent: AgentConfig, base: Path) -> None:
     for camera in agent.cameras:
         if isinstance(camera.source, RtspSource) and camera.source.password_file is not None:
             read_secret(base / camera.source.password_file)
-    if agent.broker.ca_file is not None and not (base / agent.broker.ca_file).is_file():
-        raise ConfigError(f"broker.ca_file: {base / agent.broker.ca_file} is not a file; the broker cannot be trusted")
+    if agent.broker.ca_file is not None:
+        from shared.mqtt import trust  # noqa: PLC0415  # the other commands need no broker
+
+        trust(base / agent.broker.ca_file)
 
 
 def _stop_with_pipe(stop: threading.Event) -> None:

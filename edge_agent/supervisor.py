@@ -57,7 +57,7 @@ _SILENT_BEATS: Final = 6
 _SILENT_S: Final = 30.0
 #: No more of a trouble is told.
 _LONGEST_TROUBLE: Final = 300
-#: A finite run gives up when inspection cannot stay up.
+#: A finite run gives up when a child cannot stay up.
 _MAX_STARTS: Final = 4
 
 
@@ -134,7 +134,10 @@ class Supervisor:
         self._before: dict[str, CameraState] = {}
         self._dropped_before = 0
         self._counters: Counters | None = None
-        self._left = 0
+        #: How much is in the spool; None until a courier has said it.
+        self._left: int | None = None
+        #: How often the courier ended without having said so.
+        self._mute_ends = 0
         #: What the broker takes at most, for inspection to size its crops by.
         self._packet_limit: PacketLimit | None = None
         #: Why the last courier ended, for the next one to tell.
@@ -214,7 +217,7 @@ class Supervisor:
             case FetchFailed(line, release, reason):
                 self._keeper.fetch_failed(line, release, reason)
             case Drained(spooled):
-                self._left = spooled
+                self._left, self._mute_ends = spooled, 0
             case _:
                 raise StateError(f"supervisor: a child says {type(message).__name__}; this is a bug")
 
@@ -223,6 +226,11 @@ class Supervisor:
         if name == self._courier.name:
             self._courier.ended(now)
             LOG.error("courier %s; it is started again, inspection goes on", describe(status))
+            self._mute_ends += 1
+            if self._ending.until_done and self._mute_ends >= _MAX_STARTS:
+                raise StateError(
+                    f"node {self._node}: the courier ended {self._mute_ends} times before it could open the spool; see the log"
+                )
             return
         self._inspection.ended(now)
         self._keep_counters()
@@ -269,7 +277,8 @@ class Supervisor:
             self._hear_last_word()
         self._keeper.stop()
         self._store.close()
-        text = f"node {self._node}: ended, {self._left} candidates stay in the spool"
+        left = "nobody could say how many" if self._left is None else self._left
+        text = f"node {self._node}: ended, {left} candidates stay in the spool"
         self._console.event("ended", text, node=self._node, spooled=self._left)
 
     def _hear_last_word(self) -> None:

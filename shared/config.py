@@ -6,7 +6,7 @@ go; paths are relative to the file that names them.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from msgspec import Meta, field
 from msgspec.structs import replace
@@ -20,12 +20,15 @@ from shared.contradictions import (
 )
 from shared.errors import ConfigError
 from shared.geometry import PatchGrid
-from shared.kinds import Colour, Count, Interval, Name, Positive, Share, Table
+from shared.kinds import Colour, Count, Interval, Name, Positive, Share, StoreUrl, Table
 from shared.precision import ReleaseTable
 from shared.sources import CameraTable, SteelLineSource, faults_of_camera
 from shared.tables import read_tables, refuse
 from shared.transport import BrokerTable, IngestTable, SpoolTable
 from shared.ways import GreedySampler, Sampler, StrategyName, Weighting
+
+#: The longest password that MQTT carries, and more than any camera takes.
+_LONGEST_SECRET: Final = 65_535
 
 
 class TrainerTable(Table, frozen=True):
@@ -127,7 +130,7 @@ class QuotaTable(Table, frozen=True):
 class SelectionTable(Table, frozen=True):
     """How a batch is chosen: the strategy, and what it weighs, draws with and leaves out."""
 
-    strategy: StrategyName = "kdpp"
+    strategy: StrategyName = "greedy"
     weighting: Weighting = "quality"
     sampler: Literal["auto", Sampler, GreedySampler] = "auto"
     batch: Count = 200
@@ -292,7 +295,7 @@ class AgentConfig(Table, frozen=True):
     lines: Annotated[tuple[str, ...], Meta(min_length=1)]
     cameras: Annotated[tuple[CameraTable, ...], Meta(min_length=1, max_length=64)]
     directory: str = "agent"
-    releases_url: str = "http://127.0.0.1:8480"
+    releases_url: StoreUrl = "http://127.0.0.1:8480"
     poll_s: Positive = 60.0
     heartbeat_s: Positive = 5.0
     broker: BrokerTable = BrokerTable()
@@ -362,11 +365,18 @@ def read_secret(path: Path) -> str:
     """Read a password file; refuse one that others can read."""
     try:
         mode = path.stat().st_mode & 0o077
-        text = path.read_text(encoding="utf-8").strip()
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(2 * _LONGEST_SECRET).strip()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; the file must hold the password alone") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not text in UTF-8; the file must hold the password alone") from None
     if mode:
         raise ConfigError(f"{path}: mode lets others read it; run chmod 600 {path}")
+    if not text or len(text.splitlines()) > 1 or len(text) > _LONGEST_SECRET:
+        raise ConfigError(
+            f"{path}: {len(text)} characters in {len(text.splitlines())} lines; expected the password alone, one line of up to {_LONGEST_SECRET}"
+        )
     return text
 
 

@@ -8,12 +8,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from rich.console import Console as Rich
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+#: Wider than any listing.
+_UNWRAPPED: Final = 10_000
 
 
 class Step(Protocol):
@@ -29,6 +32,9 @@ class Console:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self._out = Rich(highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:
+            # What reads a pipe or a file wants a row on one line, however long.
+            self._out.width = _UNWRAPPED
         self._err = Rich(stderr=True, highlight=False, soft_wrap=True)
 
     def event(self, name: str, text: str = "", **fields: object) -> None:
@@ -46,14 +52,23 @@ class Console:
                 sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
             sys.stdout.flush()
             return
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
         table = Table(title=title, title_justify="left")
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
+        for place, column in enumerate(columns):
+            # Only sentences give way: a name in two pieces cannot be copied, a number in two reads as two numbers.
+            table.add_column(column, overflow="fold", no_wrap=not any(" " in row[place] for row in cells))
+        for row in cells:
             # What stands in brackets is an operator's word, not a style.
-            table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
-        # Cells wrap: a name that is cut short cannot be copied into the next command.
-        self._out.print(table, soft_wrap=False)
+            table.add_row(*(escape(cell) for cell in row))
+        if self._out.measure(table, options=self._out.options.update(width=_UNWRAPPED)).minimum <= self._out.width:
+            self._out.print(table, soft_wrap=False)
+            return
+        # Too narrow for the words side by side: they follow each other.
+        self._out.print(title, markup=False, style="italic")
+        for name, *rest in cells:
+            facts = [(column, cell) for column, cell in zip(columns[1:], rest, strict=True) if cell]
+            told = ", ".join(f"{column} {cell}" if len(columns) > 2 else cell for column, cell in facts)
+            self._out.print(f"- {name}: {told}", markup=False, soft_wrap=False)
 
     def warn(self, text: str) -> None:
         """Say what was dropped or is odd."""

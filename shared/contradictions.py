@@ -73,7 +73,9 @@ def selection_contradictions(table: "SelectionTable") -> list[str]:
             f'selection.sampler is "{table.sampler}"; strategy "{table.strategy}" takes {", ".join(samplers)}'
         )
     if table.strategy != "kdpp" and table.weighting != "quality":
-        problems.append(f'selection.weighting is "{table.weighting}"; strategy "{table.strategy}" takes quality')
+        problems.append(
+            f'selection.weighting is "{table.weighting}"; strategy "{table.strategy}" takes quality, strategy "kdpp" any'
+        )
     if table.sampler == "lowrank" and table.weighting in {"quality", "diversity"}:
         problems.append(
             f'selection.sampler is "lowrank" and selection.weighting is "{table.weighting}", which has full rank; '

@@ -17,6 +17,17 @@ Name = Annotated[
         description="1 to 40 of a-z 0-9 _ -, beginning and ending with a letter or digit",
     ),
 ]
+#: Where others answer; a password that somebody writes into it must not go on from here into logs.
+Host = Annotated[
+    str, Meta(pattern=r"^[^\s/@]{1,253}$", description="a name or an address alone, without a scheme and credentials")
+]
+StoreUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?|file)://[^\s@]{1,2000}$",
+        description="an address as http://, https:// or file://, without credentials",
+    ),
+]
 Colour = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour as #rrggbb")]
 
 

@@ -28,6 +28,9 @@ from shared.transport import BrokerTable
 #: Reconnects wait from the first up to the most, doubling.
 _FIRST_WAIT_S: Final = 1.0
 _MOST_WAIT_S: Final = 60.0
+#: This many connections in a row that lasted no longer than this are no accident.
+_SHORTS: Final = 3
+_SHORT_S: Final = 5.0
 #: What a subscriber may be sent at most: above the 120 kB that a message may have.
 _MAX_INCOMING_BYTES: Final = 160_000
 #: "Protocol error" is what mosquitto says for its message_size_limit, which it does not announce; then "Packet too large".
@@ -53,7 +56,7 @@ class MqttBus:
         self._will = will
         self._inbox = Inbox(wake=wake)
         self._password = read_secret(base / broker.password_file) if broker.password_file else None
-        self._tls = None if broker.ca_file is None else _trust(base / broker.ca_file)
+        self._tls = None if broker.ca_file is None else trust(base / broker.ca_file)
         self._online = False
         self._answered = False
         #: What was said last, so that it is not said again at every try.
@@ -61,6 +64,10 @@ class MqttBus:
         self._gone = threading.Event()
         self._stopped = threading.Event()
         self._tries = 0
+        self._clock = SystemClock()
+        #: When the connection was made, and how often it broke soon after.
+        self._online_at = 0.0
+        self._short = 0
         self._client = self._new_client()
         self._keeper = threading.Thread(target=self._keep, name="mqtt", daemon=True)
 
@@ -95,7 +102,7 @@ class MqttBus:
 
     def _keep(self) -> None:
         """Connect, and again whenever the connection is gone, until stopped."""
-        clock, rng = SystemClock(), random.Random()  # noqa: S311  # jitter is no secret
+        rng = random.Random()  # noqa: S311  # jitter is no secret
         while not self._stopped.is_set():
             self._gone.clear()
             self._connect()
@@ -106,7 +113,7 @@ class MqttBus:
             self._client.loop_stop()
             self._client = self._new_client()
             self._tries += 1
-            clock.wait(self._stopped, backoff_s(self._tries, rng, first_s=_FIRST_WAIT_S, most_s=_MOST_WAIT_S))
+            self._clock.wait(self._stopped, backoff_s(self._tries, rng, first_s=_FIRST_WAIT_S, most_s=_MOST_WAIT_S))
 
     def _connect(self) -> None:
         self._answered = False
@@ -151,7 +158,7 @@ class MqttBus:
             self._say_away(f"refuses: {reason}")
             return
         self._tries = 0
-        self._online = True
+        self._online, self._online_at = True, self._clock.monotonic()
         self._said = None
         for pattern in self._filters:
             client.subscribe(pattern, qos=1)
@@ -164,7 +171,10 @@ class MqttBus:
         if self._stopped.is_set():
             pass
         elif was_online:
-            self._say_away(str(reason), complains=reason.value in _COMPLAINTS)
+            self._short = self._short + 1 if self._clock.monotonic() - self._online_at < _SHORT_S else 0
+            # A broker ends the older of two connections of one name, and rarely says so.
+            twin = f"; is there another client named {self._client_id}?" if self._short >= _SHORTS else ""
+            self._say_away(f"{reason}{twin}", complains=reason.value in _COMPLAINTS)
         elif not self._answered:
             self._say_away("closed the connection before it answered; is it MQTT, and with TLS or without?")
         self._gone.set()
@@ -203,7 +213,8 @@ class _Socket(ssl.SSLSocket):
             raise
 
 
-def _trust(ca_file: Path) -> ssl.SSLContext:
+def trust(ca_file: Path) -> ssl.SSLContext:
+    """Trust a broker whose certificate this file's signed, and no other."""
     try:
         context = ssl.create_default_context(cafile=str(ca_file))
     except OSError as error:

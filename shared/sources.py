@@ -1,6 +1,7 @@
 """Where a camera's frames come from: one tagged table for each kind of source."""
 
 import re
+from os.path import normpath
 from pathlib import PurePath
 from typing import Annotated, Literal
 
@@ -84,10 +85,15 @@ def faults_of_camera(table: CameraTable) -> list[str]:
 
 def _faults_of_folder(source: FolderSource) -> list[str]:
     faults = []
-    if not source.pattern or PurePath(source.pattern).is_absolute():
+    pattern = PurePath(source.pattern)
+    if not source.pattern or pattern.is_absolute() or ".." in pattern.parts:
         faults.append(f'pattern is "{source.pattern}", which names no files in the folder; use one like *.png')
     if source.loop and (source.processed is not None or source.failed is not None):
         faults.append("loop reads files again that processed or failed would move away; use one of them")
+    for key, place in (("processed", source.processed), ("failed", source.failed)):
+        # What lies there is no frame, so the camera would never give one.
+        if place is not None and normpath(place) == normpath(source.path):
+            faults.append(f'{key} is "{place}", the folder that the camera reads; use one beside or below it')
     if source.ids is None:
         return faults
     try:
@@ -101,12 +107,13 @@ def _faults_of_folder(source: FolderSource) -> list[str]:
 
 def _faults_of_rtsp(source: RtspSource) -> list[str]:
     faults = []
-    if not re.fullmatch(
-        r"rtsps?://(?:[^/\s@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^/\s:@]+)(?::[0-9]{1,5})?(?:[/?]\S*)?", source.url
-    ):
-        faults.append(f'url is "{masked(source.url)}"; expected one as rtsp://camera:554/stream')
-    if "@" in source.url.partition("://")[2].partition("/")[0]:
-        faults.append("url holds credentials; use username and password_file, which nothing ever shows")
+    # Where a password ends in an address that is written wrongly nobody can say, so it is not repeated.
+    if "@" in source.url:
+        faults.append(
+            "url holds an @, as one with credentials does; use username and password_file, which nothing ever shows, and %40 elsewhere"
+        )
+    elif not re.fullmatch(r"rtsps?://(?:\[[0-9a-fA-F:.]+\]|[^/\s:]+)(?::[0-9]{1,5})?(?:[/?]\S*)?", source.url):
+        faults.append("url is no address of a stream; expected one as rtsp://camera:554/stream")
     if source.password_file is not None and source.username is None:
         faults.append("password_file stands without a username; give both")
     return faults
@@ -117,5 +124,5 @@ def masked(url: str) -> str:
 
     Up to the last @: a password may hold any sign, also one that ought to be written in another way.
     """
-    shown = re.sub(r"(?<=//)\S*@", "***@", url)
+    shown = re.sub(r"(?i)((?:\b[a-z]+:/{1,2})?)\S*@", r"\1***@", url)
     return re.sub(r"(?i)((?:pass(?:word|wd)?|pwd|token|secret|key|auth)[a-z_]*=)[^&/;]*", r"\1***", shown)

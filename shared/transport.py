@@ -4,13 +4,13 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from shared.kinds import Count, Port, Table
+from shared.kinds import Count, Host, Port, Table
 
 
 class BrokerTable(Table, frozen=True):
     """The MQTT 5 broker; the password is read from a file so that it never stands in a configuration."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 1883
     username: str | None = None
     password_file: str | None = None

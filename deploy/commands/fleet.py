@@ -1,6 +1,7 @@
 """`winnow fleet`: what every node of a site does."""
 
 import threading
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -51,13 +52,12 @@ def status(
         console.warn(f"site {site.site}: no node has ever spoken to broker {where}")
     rows = [row for name in sorted(fleet.nodes) for row in _rows(name, fleet.nodes[name])]
     columns = ("node", "online", "line", "release", "state", "rollout", "reason", *_COUNTERS)
-    show_table(console, f"fleet of {site.site}", columns, rows, people=_FOR_PEOPLE)
+    show_table(console, f"fleet of {site.site}", columns, rows, people=_for_people(columns, rows))
 
 
-_FOR_PEOPLE = (
-    *("node", "online", "line", "release", "state", "frames", "missed", "patches"),
-    *("sent", "spooled", "evicted", "dropped", "dead"),
-)
+_ALWAYS = ("node", "online", "line", "release", "state", "frames")
+#: Shown to people where a node has one: what is 0 everywhere only takes room from what is not.
+_WHERE_ANY = ("bad", "missed", "patches", "sent", "spooled", "evicted", "dropped", "dead")
 _COUNTERS = (
     *("inspecting", "frames", "bad", "missed", "patches", "sent", "acked", "spooled", "evicted", "dropped", "dead"),
     *("deferred", "spool_cap_bytes"),
@@ -66,6 +66,11 @@ _COUNTERS = (
 
 def _all_beat(fleet: Fleet) -> bool:
     return all(view.heartbeat is not None for view in fleet.nodes.values() if view.online)
+
+
+def _for_people(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[str, ...]:
+    """Name the columns that a person is shown."""
+    return (*_ALWAYS, *(name for name in _WHERE_ANY if any(row[columns.index(name)] for row in rows)))
 
 
 def _rows(name: str, view: NodeView) -> list[tuple[object, ...]]:

@@ -137,7 +137,6 @@ floor_share = 0.2
 gate_share = 0.25
 
 [selection]
-strategy = "kdpp"
 batch = {profile.batch}
 
 [labelling]

@@ -29,6 +29,8 @@ GROUP: Final = 32
 _TURN_S: Final = 0.05
 #: A broker that is started together with the node may take this long.
 _PATIENCE_S: Final = 2.0
+#: How long the log hears nothing more of candidates that gave way.
+_EVICTIONS_S: Final = 60.0
 #: How long a courier that must end waits for inspection's last candidates.
 _LAST_WORDS_S: Final = 2.0
 
@@ -66,6 +68,9 @@ class Courier:
         self._reported: Reported | None = None
         self._beat_due = 0.0
         self._drained: int | None = None
+        #: How many candidates gave way since that was said, and when it may be said again.
+        self._evicted = 0
+        self._say_evicted_at = 0.0
         #: What the broker takes at most, as inspection was told.
         self._packet_limit: int | None = None
         #: Why there is no connection.
@@ -134,8 +139,15 @@ class Courier:
             items.append(Item(id=candidate.id, line=entry.line, value=entry.value, payload=entry.candidate))
         accepted = self._spool.accept(items)
         self._intake.stored(len(handed))
-        if accepted.evicted:
-            LOG.warning("spool: full, %d of the least valuable candidates evicted", accepted.evicted)
+        self._evicted += accepted.evicted
+        self._say_evicted()
+
+    def _say_evicted(self) -> None:
+        """Say what gave way, at once and then now and again: a log that is told of each fills a full disk."""
+        now = self._clock.monotonic()
+        if self._evicted and now >= self._say_evicted_at:
+            LOG.warning("spool: full, %d of the least valuable candidates evicted", self._evicted)
+            self._evicted, self._say_evicted_at = 0, now + _EVICTIONS_S
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -181,6 +193,7 @@ class Courier:
             where = f"{broker.host}:{broker.port}"
             LOG.warning("broker %s: not there yet (%s); candidates are spooled", where, self._away)
             self._patience_until = None
+        self._say_evicted()
         counts = self._spool.counts()
         left = counts.items + self._intake.pending
         due = now >= self._beat_due

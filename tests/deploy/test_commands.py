@@ -104,14 +104,22 @@ def test_the_fleet_and_its_rollouts_are_listed_from_the_bus(
 
         words = ("spool.db.corrupt-1: look at the disk",)
         state = NodeState(boot="00000001", online=True, troubles=words)
-        beat = Heartbeat(boot="00000001", at=1.0, handoff_dropped=3, evicted=5, dead=7, deferred=11)
+        camera = CameraState(camera="top", line="steel", frames=7, frames_bad=2)
+        beat = Heartbeat(boot="00000001", at=1.0, cameras=(camera,), handoff_dropped=3, evicted=5, dead=7, deferred=11)
         node.publish("winnow/v1/plant/press-01/state", codec.encode(state), retain=True)
         node.publish("winnow/v1/plant/press-01/heartbeat", codec.encode(beat), retain=True)
         assert main(["fleet", "status", str(site_file), "--json", "--wait-s", "5"]) == 0
         told = capsys.readouterr()
         (row,) = (json.loads(line) for line in told.out.splitlines())
         assert (row["dropped"], row["evicted"], row["dead"], row["deferred"]) == (3, 5, 7, 11)
+        assert (row["bad"], row["missed"], row["sent"]) == (2, 0, 0)
         assert "node press-01: spool.db.corrupt-1: look at the disk" in told.err
+
+        assert main(["fleet", "status", str(site_file), "--wait-s", "5"]) == 0
+        _, _, headings, _, values, _ = capsys.readouterr().out.splitlines()
+        # Nothing was missed or sent anywhere: those columns would only take room.
+        assert headings.replace("┃", "").split()[5:] == ["frames", "bad", "evicted", "dropped", "dead"]
+        assert values.replace("│", "").split()[3:] == ["steel-0001", "idle", "7", "2", "5", "3", "7"]
 
         assert main(["rollout", "start", str(site_file), "steel-0001", "--line", "steel", "--json"]) == 0
         assert _rows(capsys)[-1]["nodes"] == ["press-01"]

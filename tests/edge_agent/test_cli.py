@@ -139,7 +139,11 @@ def test_a_faulty_configuration_starts_nothing(agent_toml: AgentToml, tmp_path: 
 
 @pytest.mark.parametrize(
     ("more", "complaint"),
-    [('password_file = "secret"\nusername = "n"', "secret"), ('ca_file = "plant.pem"', "plant.pem is not a file")],
+    [
+        ('password_file = "secret"\nusername = "n"', "secret"),
+        ('ca_file = "plant.pem"', "plant.pem: No such file"),
+        ('ca_file = "agent.toml"', "must hold the certificate"),
+    ],
 )
 def test_what_the_courier_would_stumble_over_is_said_at_the_start(
     agent_toml: AgentToml, tmp_path: Path, more: str, complaint: str

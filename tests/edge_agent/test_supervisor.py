@@ -368,12 +368,8 @@ def test_the_next_inspection_is_told_what_the_last_one_saw_and_what_the_broker_t
     node._store.close()
 
 
-def test_an_inspection_that_cannot_stay_up_ends_a_finite_run_with_an_error(agent_toml: AgentToml) -> None:
-    path = agent_toml()
-    agent, lines = load_agent(path)
-    clock = ManualClock()
-    ending = Ending(until_done=True)
-    node = Stumbling(path, agent, tuple(lines), ending=ending, console=Console(as_json=True), clock=clock)
+def live_until_it_gives_up(node: Supervisor, clock: ManualClock, *, words: str) -> None:
+    """Let a node live a second a turn until it ends with an error."""
 
     def live() -> None:
         for _ in range(1000):
@@ -382,7 +378,39 @@ def test_an_inspection_that_cannot_stay_up_ends_a_finite_run_with_an_error(agent
             node._take(PATIENCE_S)
 
     try:
-        with pytest.raises(StateError, match="inspection ended 4 times before it was done"):
+        with pytest.raises(StateError, match=words):
             live()
     finally:
         node._end()
+
+
+def test_an_inspection_that_cannot_stay_up_ends_a_finite_run_with_an_error(agent_toml: AgentToml) -> None:
+    path = agent_toml()
+    agent, lines = load_agent(path)
+    clock = ManualClock()
+    ending = Ending(until_done=True)
+    node = Stumbling(path, agent, tuple(lines), ending=ending, console=Console(as_json=True), clock=clock)
+
+    live_until_it_gives_up(node, clock, words="inspection ended 4 times before it was done")
+
+
+class Mute(Supervisor):
+    """A node whose courier ends before it can say anything."""
+
+    def _courier_argv(self) -> list[str]:
+        return [sys.executable, "-c", "raise SystemExit(3)"]
+
+
+def test_a_courier_that_never_says_a_word_ends_a_finite_run_and_no_spool_is_called_empty(
+    agent_toml: AgentToml, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = agent_toml()
+    agent, lines = load_agent(path)
+    clock = ManualClock()
+    node = Mute(path, agent, tuple(lines), ending=Ending(until_done=True), console=Console(as_json=True), clock=clock)
+    node._inspection.tick = lambda _: False  # type: ignore[method-assign]  # its candidates could go nowhere
+
+    live_until_it_gives_up(node, clock, words="the courier ended 4 times before it could open the spool")
+
+    ended = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (ended["event"], ended["spooled"]) == ("ended", None)

@@ -104,11 +104,15 @@ def test_the_kind_of_a_camera_is_its_type(folder: Path) -> None:
     [
         ('{ type = "folder", path = "i", pattern = "" }', 'top.source.pattern is ""'),
         ('{ type = "folder", path = "i", pattern = "/etc/*" }', 'top.source.pattern is "/etc/*"'),
+        ('{ type = "folder", path = "i", pattern = "../*/p*.png" }', 'top.source.pattern is "../*/p*.png"'),
+        ('{ type = "folder", path = "i", pattern = "a/.." }', 'top.source.pattern is "a/.."'),
+        ('{ type = "folder", path = "i", processed = "./i/" }', 'top.source.processed is "./i/", the folder that'),
+        ('{ type = "folder", path = ".", failed = "." }', 'top.source.failed is ".", the folder that'),
         ('{ type = "folder", path = "i", loop = true, processed = "p" }', "top.source.loop reads files again"),
         ('{ type = "folder", path = "i", ids = "(" }', "top.source.ids is"),
         ('{ type = "folder", path = "i", ids = "part[0-9]+" }', "which has no named group"),
         ('{ type = "folder", path = "i", ids = "(?P<Part>.)" }', '"Part" is no name for an id'),
-        ('{ type = "rtsp", url = "http://cam/x" }', 'top.source.url is "http://cam/x"'),
+        ('{ type = "rtsp", url = "http://cam/x" }', "top.source.url is no address of a stream"),
         ('{ type = "rtsp", url = "rtsp://cam/x", password_file = "p" }', "without a username"),
     ],
 )
@@ -122,6 +126,38 @@ def test_a_source_that_cannot_be_is_refused_with_its_key(folder: Path, source: s
     assert words in problem
 
 
+@pytest.mark.parametrize("key", ["releases_url", "host"])
+@pytest.mark.parametrize("url", ["http://root:geheim@cam/x", "http://root:geheim/x@cam", "root:geheim@cam", ""])
+def test_an_address_with_credentials_or_none_is_refused_without_repeating_it(folder: Path, key: str, url: str) -> None:
+    path = folder / "agent.toml"
+    text = f'[broker]\nhost = "{url}"\n' if key == "host" else f'releases_url = "{url}"\n'
+    path.write_text(AGENT + text if key == "host" else text + AGENT)
+
+    (problem,) = problems_of(path, load_agent)
+
+    assert key in problem
+    assert "expected a" in problem
+    assert "geheim" not in problem
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"s3cr\xff", "not text in UTF-8"),
+        (b"\n", "0 characters"),
+        (b"a\nb", "2 lines"),
+        (b"a" * 65_536, "one line of up to 65535"),
+    ],
+)
+def test_a_secret_that_is_no_password_is_refused(tmp_path: Path, data: bytes, why: str) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(data)
+    path.chmod(0o600)
+
+    with pytest.raises(ConfigError, match=why):
+        read_secret(path)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -130,6 +166,9 @@ def test_a_source_that_cannot_be_is_refused_with_its_key(folder: Path, source: s
         "rtsp://cam/x?password=geheim@",
         "rtsp://root:/geheim@cam/x",
         "rtsp://root:a@b/geheim@cam/x",
+        "rtsp://root:12345/geheim@cam/x",
+        "rtsp:/root:geheim@cam/x",
+        "root:geheim@cam/x",
     ],
 )
 def test_a_password_in_an_address_is_never_repeated(folder: Path, url: str) -> None:
@@ -274,9 +313,9 @@ places = { "press-03/top" = 15 }
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ('sampler = "lowrank"', 'selection.sampler is "lowrank" and selection.weighting is "quality"'),
-        ('sampler = "lowrank"\nweighting = "diversity"', 'selection.weighting is "diversity", which has full rank'),
-        ('sampler = "lazy"', 'selection.sampler is "lazy"; strategy "kdpp" takes auto, block, dense, lowrank'),
+        ('strategy = "kdpp"\nsampler = "lowrank"', 'selection.sampler is "lowrank" and selection.weighting is "quality"'),
+        ('strategy = "kdpp"\nsampler = "lowrank"\nweighting = "diversity"', 'selection.weighting is "diversity", which has full rank'),
+        ('strategy = "kdpp"\nsampler = "lazy"', 'selection.sampler is "lazy"; strategy "kdpp" takes auto, block, dense, lowrank'),
         ('strategy = "top"\nsampler = "block"', 'selection.sampler is "block"; strategy "top" takes auto'),
         ('weighting = "eq3-distance"\nb = 0.61', "selection.a + selection.b is 1.01"),
         ('strategy = "best"', 'selection.strategy is "best"; known are kdpp, greedy, kmeans'),
@@ -300,11 +339,12 @@ def test_a_selection_that_cannot_be_made_is_refused_at_load(folder: Path, settin
 @pytest.mark.parametrize(
     "settings",
     [
-        'weighting = "eq3-literal"',
-        'weighting = "eq3-distance"\nsampler = "lowrank"',
-        'weighting = "eq3-distance"\na = 0.3\nb = 0.7',
+        'strategy = "kdpp"\nweighting = "eq3-literal"',
+        'strategy = "kdpp"\nweighting = "eq3-distance"\nsampler = "lowrank"',
+        'strategy = "kdpp"\nweighting = "eq3-distance"\na = 0.3\nb = 0.7',
         'strategy = "greedy"\nsampler = "lazy"',
-        'sampler = "dppy-mcmc"',
+        'strategy = "kdpp"\nsampler = "dppy-mcmc"',
+        'sampler = "lazy"',
         'quota = { by = "class", places = { scratch = 140 } }',
     ],
 )

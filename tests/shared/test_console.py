@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -65,12 +66,51 @@ def test_progress_for_people_leaves_the_answer_alone(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == ""
 
 
-def test_a_listing_on_a_narrow_terminal_keeps_whole_names(
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the command's output be a terminal of so many columns."""
+
+    def be(columns: int) -> None:
+        for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": str(columns)}.items():
+            monkeypatch.setenv(name, value)
+
+    return be
+
+
+def test_a_listing_on_a_narrow_terminal_wraps_sentences_and_breaks_no_name_or_number(
+    terminal: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal(46)
+
+    Console().table("fleet", ["line", "frames", "reason"], [["a-line-with-a-long-name", 1234567, "no frame"]])
+
+    out = capsys.readouterr().out
+    assert "│ a-line-with-a-long-name │ 1234567 │ no " in out
+    assert "frames" in out
+    assert max(len(line) for line in out.splitlines() if "│" in line) <= 46
+
+
+def test_a_listing_too_wide_for_the_terminal_tells_one_row_after_the_other(
+    terminal: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal(30)
+    row = ["press-01", "a-line-with-a-long-name-0001", 1234567, None]
+
+    Console().table("fleet", ["node", "release", "frames", "state"], [row])
+
+    told = ["- press-01: release", "a-line-with-a-long-name-0001,", "frames 1234567"]
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()[1:]] == told
+
+    Console().table("release", ["fact", "value"], [["sha256", "0123456789abcdef0123456789"]])
+
+    assert capsys.readouterr().out.split()[1:] == ["-", "sha256:", "0123456789abcdef0123456789"]
+
+
+def test_a_listing_in_a_pipe_has_each_row_on_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "30")
 
     Console().table("fleet", ["node", "release"], [["press-01", "a-line-with-a-long-name-0001"]])
 
-    rows = [line.split("│") for line in capsys.readouterr().out.splitlines()]
-    assert "".join(row[2].strip() for row in rows if len(row) == 4) == "a-line-with-a-long-name-0001"
+    assert "│ press-01 │ a-line-with-a-long-name-0001 │\n" in capsys.readouterr().out

@@ -54,6 +54,22 @@ def settled(bus: MqttBus) -> None:
     until(bus, lambda event: isinstance(event, Received) and event.topic == "settled")
 
 
+def test_a_second_client_of_the_same_name_is_guessed_at(mosquitto: Any) -> None:
+    with connected(mosquitto.port, "twin") as first:
+        # Each throws the other off, for ever.
+        other = MqttBus(BrokerTable(port=mosquitto.port), client_id="twin")
+        other.start()
+        try:
+            seen = until(first, lambda event: isinstance(event, Disconnected) and "is there another" in event.reason)
+        finally:
+            other.stop()
+
+    reasons = [event.reason for event in seen if isinstance(event, Disconnected)]
+    assert reasons[-1].endswith("; is there another client named twin?")
+    assert not any("is there another" in reason for reason in reasons[:-1])
+    assert len(reasons) >= 3
+
+
 def test_a_message_reaches_who_asked_for_it_and_nobody_else(mosquitto: Any) -> None:
     with (
         connected(mosquitto.port, "sender") as sender,

@@ -18,7 +18,7 @@ from shared.errors import ConfigError
 from shared.identity import sha256_hex
 from shared.kinds import Count, Name, Share, Table
 from shared.tables import Check, read_tables, refuse
-from shared.ways import Committee, CommitteeMeasure
+from shared.ways import Committee, CommitteeMeasure, StrategyName
 from trainer.experiment.cutting import PixelTable, ScheduleTable, UnitTable
 from trainer.experiment.datasets.dataset import Choice
 from trainer.experiment.methods import IDS
@@ -87,6 +87,8 @@ class Arm(SelectionTable, frozen=True, kw_only=True):
     """One way to choose, compared with the others; what it sets apart takes the place of the recipe's own."""
 
     name: Name
+    #: What a study means must not change with the product's default.
+    strategy: StrategyName = "kdpp"
     #: What is known beforehand to be better or worse: the lowest scores, or those of a judge that may see the truth.
     probe: Literal["inverse", "most-incorrect", "expert"] | None = None
     #: Where single pixels are labelled: how they are picked by score; PixelPick's rule when absent.

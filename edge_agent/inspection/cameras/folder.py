@@ -7,6 +7,7 @@ way; nothing that lies there is ever overwritten, and a file that cannot be move
 """
 
 import errno
+import os
 import re
 import stat
 import threading
@@ -97,6 +98,8 @@ class FolderCamera:
         try:
             if not self._directory.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder")
+            # glob takes a folder it may not read for an empty one. The dot asks for the right to what is in it as well.
+            os.scandir(f"{self._directory}/.").close()
             known = [self._know(path) for path in self._directory.glob(self._source.pattern)]
         except OSError as error:
             raise LinkError(f"{self._directory}: {error.strerror}") from None

@@ -14,13 +14,13 @@ from edge_agent.courier.downloads import Downloads
 from edge_agent.courier.heartbeat import will
 from edge_agent.courier.intake import Intake
 from edge_agent.courier.process import Courier
-from edge_agent.courier.spool import Spool
+from edge_agent.courier.spool import Accepted, Spool
 from edge_agent.courier.uplink import Uplink
 from edge_agent.handoff import Beat, Drained, FromCourier, Handed, PacketLimit, Report, Stop, ToCourier, frame_handed
 from edge_agent.paths import dial
 from shared import codec, topics
 from shared.bus import Connected, MemoryBroker, MemoryBus, Received
-from shared.clock import SystemClock
+from shared.clock import ManualClock, SystemClock
 from shared.config import AgentConfig
 from shared.fetcher import FolderFetcher
 from shared.identity import CandidateId
@@ -318,3 +318,23 @@ def test_inspection_hears_of_the_brokers_limit_once_and_of_each_change(tmp_path:
         assert said == [9000, 5000, None]
     finally:
         world.courier.finish()
+
+
+def test_a_log_is_not_filled_with_what_gives_way(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    world.courier._clock = clock
+    monkeypatch.setattr(world.spool, "accept", lambda items: Accepted(new=0, again=0, evicted=len(items)))
+    monkeypatch.setattr(world.intake, "stored", lambda _: None)
+    entry = Handed("strip", 1.0, codec.encode(candidate(1)))
+
+    for _ in range(50):
+        clock.advance(1.0)
+        world.courier._take_in([entry])
+    before = [record.getMessage() for record in caplog.records]
+    clock.advance(60.0)
+    world.courier._say_evicted()
+
+    assert before == ["spool: full, 1 of the least valuable candidates evicted"]
+    assert caplog.records[-1].getMessage() == "spool: full, 49 of the least valuable candidates evicted"

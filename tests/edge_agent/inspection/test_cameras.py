@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from edge_agent.inspection.cameras.build import build_camera, leaving_no_trace
 from edge_agent.inspection.cameras.camera import Away, BadFrame, Camera, Frame, Seen
 from edge_agent.inspection.cameras.folder import FolderCamera
 from edge_agent.inspection.cameras.pace import Pace
+from edge_agent.inspection.cameras.probe import probe
 from edge_agent.inspection.cameras.steel_line import SteelLineCamera
-from shared.clock import ManualClock
+from shared.clock import ManualClock, SystemClock
 from shared.config import LineConfig, SimulatorTable
 from shared.images import encode_image
 from shared.sources import CameraTable, FolderSource, PluginSource, RtspSource, Source, SteelLineSource, VideoSource
@@ -278,6 +280,48 @@ def test_a_missing_folder_ends_a_run_until_done(tmp_path: Path) -> None:
     seen = list(folder_camera(tmp_path / "nowhere").frames(threading.Event()))
 
     assert seen == [Away(f"{tmp_path}/nowhere: not a folder")]
+
+
+def may_not_read(path: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Stand in for ``os.scandir``: the tests may be root, whom no mode of a folder stops."""
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_a_folder_that_may_not_be_read_for_a_while_is_away_and_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, scandir = tmp_path / "images", os.scandir
+    images.mkdir()
+    write_image(images / "1.png", 1)
+
+    def allowed() -> None:
+        monkeypatch.setattr(os, "scandir", scandir)
+        write_image(images / "2.png", 2)
+
+    writer, stop = Writer([]), threading.Event()
+    frames = folder_camera(images, clock=writer, until_done=False).frames(stop)
+    first = next(frames)
+
+    refused = [lambda: monkeypatch.setattr(os, "scandir", may_not_read), lambda: None]
+    writer.steps = [*refused, allowed, lambda: None, lambda: None, stop.set]
+    later = list(frames)
+
+    # Taken for empty, the folder would have been forgotten and its first image judged again.
+    assert greys(iter([first, *later])) == [1, "away", "away", 2]
+    assert later[0] == Away(f"{images}: Permission denied")
+    assert writer.steps == []
+
+
+def test_a_look_through_a_camera_says_that_its_folder_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "1.png", 1)
+
+    monkeypatch.setattr(os, "scandir", may_not_read)
+
+    found = probe(folder_camera(tmp_path), SystemClock(), frames=1, within_s=5.0)
+
+    assert (found.reachable, found.reason) == (False, f"{tmp_path}: Permission denied")
 
 
 def test_a_stopped_camera_gives_no_more_frames(tmp_path: Path) -> None:

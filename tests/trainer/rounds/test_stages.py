@@ -287,6 +287,7 @@ def test_a_candidate_that_retention_drops_in_the_middle_does_not_end_the_selecti
 
 
 def test_a_dry_run_explains_the_next_batch_and_hands_nothing_over(site: Any) -> None:
+    site.set("[selection]", '[selection]\nstrategy = "kdpp"')
     before = state(site)
 
     told = CliRunner().invoke(app, ["select", str(site.site_toml), "--dry-run", "--explain", "--json"])
@@ -312,8 +313,6 @@ def test_a_dry_run_explains_the_next_batch_and_hands_nothing_over(site: Any) -> 
 
 
 def test_a_dry_run_shows_people_a_table_and_each_patch_with_its_reasons(site: Any) -> None:
-    site.set("[selection]", '[selection]\nstrategy = "greedy"')
-
     told = CliRunner().invoke(app, ["select", str(site.site_toml), "--dry-run", "--explain"])
 
     assert told.exit_code == 0
@@ -341,7 +340,7 @@ def test_a_pool_smaller_than_the_batch_is_taken_whole_and_said_so(
 
 
 def test_a_selection_that_cannot_be_made_is_refused_at_once_and_changes_nothing(site: Any) -> None:
-    site.set("[selection]", '[selection]\nweighting = "eq3-literal"')
+    site.set("[selection]", '[selection]\nstrategy = "kdpp"\nweighting = "eq3-literal"')
     before = state(site)
     clock = ManualClock()
 

@@ -89,14 +89,16 @@ def test_a_batch_of_one_beside_nothing_has_no_neighbours() -> None:
 
 
 def test_the_same_seed_gives_the_same_batch() -> None:
-    first, again, other = (chosen(SelectionTable(), 10, scores=None, labelled=NOTHING, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        chosen(SelectionTable(strategy="kdpp"), 10, scores=None, labelled=NOTHING, seed=seed) for seed in (1, 1, 2)
+    )
 
     assert first == again
     assert first.ids != other.ids
 
 
 def test_a_temperature_of_our_choice_is_told_where_the_strategy_goes_by_it() -> None:
-    ours, theirs = chosen(SelectionTable(), 10), chosen(SelectionTable(tau=0.3), 10)
+    ours, theirs = chosen(SelectionTable(), 10), chosen(SelectionTable(strategy="kdpp", tau=0.3), 10)
     top = chosen(SelectionTable(strategy="top"), 10)
 
     assert ours.notes[0] == f"tau {ours.tau:.3g}: chosen so that about 20 patches can be told apart"
@@ -115,7 +117,7 @@ def test_a_pool_too_much_alike_for_any_temperature_is_told() -> None:
 
 @pytest.mark.parametrize("tau", [1e-300, 1e-9, 1e9])
 def test_any_temperature_above_nought_gives_a_batch(tau: float) -> None:
-    assert len(set(chosen(SelectionTable(tau=tau), 10).ids)) == 10
+    assert len(set(chosen(SelectionTable(strategy="kdpp", tau=tau), 10).ids)) == 10
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_of_near_duplicates_the_one_with_the_highest_score_stands_for_all() -> N
 
 
 def test_a_quota_shares_the_batch_and_each_group_is_told() -> None:
-    settings = SelectionTable(quota=QuotaTable(by="camera", places={"m/top": 4}))
+    settings = SelectionTable(strategy="kdpp", quota=QuotaTable(by="camera", places={"m/top": 4}))
 
     batch = chosen(settings, 20, groups=GROUPS)
 
@@ -236,7 +238,7 @@ def test_a_group_that_cannot_be_told_apart_says_how_many_the_batch_could_hold() 
     rows = POOL.embeddings.copy()
     rows[[index for index, group in enumerate(GROUPS) if group == "m/top"]] = rows[3]
     pool = replace(POOL, embeddings=rows)
-    settings = SelectionTable(quota=QuotaTable(by="camera", places={"m/top": 4}))
+    settings = SelectionTable(strategy="kdpp", quota=QuotaTable(by="camera", places={"m/top": 4}))
 
     with pytest.raises(SelectionError, match=r"quota: m/top: .*a batch of 4 from a kernel of rank 1") as refused:
         chosen(settings, 20, pool=pool, groups=GROUPS)

@@ -63,8 +63,8 @@ def test_scores_that_are_all_one_are_refused_by_every_strategy_that_weighs_them(
 
 
 def test_what_is_left_to_us_is_settled_with_the_reason() -> None:
-    small = plan(SelectionTable(), n=DENSE_UP_TO, k=10, known=0, scored=True)
-    large = plan(SelectionTable(), n=DENSE_UP_TO + 1, k=10, known=0, scored=True)
+    small = plan(SelectionTable(strategy="kdpp"), n=DENSE_UP_TO, k=10, known=0, scored=True)
+    large = plan(SelectionTable(strategy="kdpp"), n=DENSE_UP_TO + 1, k=10, known=0, scored=True)
     greedy = plan(SelectionTable(strategy="greedy"), n=60_000, k=8_000, known=0, scored=True)
 
     assert (small.sampler, large.sampler, greedy.sampler) == ("dense", "block", "block")
@@ -72,7 +72,7 @@ def test_what_is_left_to_us_is_settled_with_the_reason() -> None:
 
 
 def test_a_sampler_that_the_line_names_is_taken_without_a_word() -> None:
-    how = plan(SelectionTable(sampler="block"), n=50, k=10, known=0, scored=True)
+    how = plan(SelectionTable(strategy="kdpp", sampler="block"), n=50, k=10, known=0, scored=True)
 
     assert (how.strategy.name, how.sampler, how.notes) == ("kdpp", "block", ())
 
