@@ -228,8 +228,9 @@ class Supervisor:
             LOG.error("courier %s; it is started again, inspection goes on", describe(status))
             self._mute_ends += 1
             if self._ending.until_done and self._mute_ends >= _MAX_STARTS:
+                why = "; see the log" if self._trouble is None else f": {self._trouble}"
                 raise StateError(
-                    f"node {self._node}: the courier ended {self._mute_ends} times before it could open the spool; see the log"
+                    f"node {self._node}: the courier ended {self._mute_ends} times before it said what is in the spool{why}"
                 )
             return
         self._inspection.ended(now)

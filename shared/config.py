@@ -373,7 +373,7 @@ def read_secret(path: Path) -> str:
         raise ConfigError(f"{path}: not text in UTF-8; the file must hold the password alone") from None
     if mode:
         raise ConfigError(f"{path}: mode lets others read it; run chmod 600 {path}")
-    if not text or len(text.splitlines()) > 1 or len(text) > _LONGEST_SECRET:
+    if not text or len(text.splitlines()) > 1 or len(text.encode()) > _LONGEST_SECRET:
         raise ConfigError(
             f"{path}: {len(text)} characters in {len(text.splitlines())} lines; expected the password alone, one line of up to {_LONGEST_SECRET}"
         )

@@ -31,11 +31,11 @@ class Console:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self._out = Rich(highlight=False, soft_wrap=True)
+        self._out = Rich(emoji=False, highlight=False, soft_wrap=True)
         if not self._out.is_terminal:
             # What reads a pipe or a file wants a row on one line, however long.
             self._out.width = _UNWRAPPED
-        self._err = Rich(stderr=True, highlight=False, soft_wrap=True)
+        self._err = Rich(emoji=False, stderr=True, highlight=False, soft_wrap=True)
 
     def event(self, name: str, text: str = "", **fields: object) -> None:
         """Tell one event: a JSON line for machines, ``text`` for people."""
@@ -52,7 +52,7 @@ class Console:
                 sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
             sys.stdout.flush()
             return
-        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        cells = [["" if cell is None else " ".join(str(cell).split("\n")) for cell in row] for row in rows]
         table = Table(title=title, title_justify="left")
         for place, column in enumerate(columns):
             # Only sentences give way: a name in two pieces cannot be copied, a number in two reads as two numbers.
@@ -68,7 +68,7 @@ class Console:
         for name, *rest in cells:
             facts = [(column, cell) for column, cell in zip(columns[1:], rest, strict=True) if cell]
             told = ", ".join(f"{column} {cell}" if len(columns) > 2 else cell for column, cell in facts)
-            self._out.print(f"- {name}: {told}", markup=False, soft_wrap=False)
+            self._out.print(f"- {name}: {told}", markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Say what was dropped or is odd."""

@@ -64,13 +64,19 @@ def release_contradictions(line: "LineConfig") -> list[str]:
     ]
 
 
+def _whose(sampler: str) -> str:
+    """Say which strategy takes a sampler."""
+    owners = [f'strategy "{name}"' for name, samplers in _SAMPLERS.items() if sampler in samplers]
+    return f", {' and '.join(owners)} it" if owners else ""
+
+
 def selection_contradictions(table: "SelectionTable") -> list[str]:
     """Say which settings of a selection do not go together."""
     problems = []
     samplers = _SAMPLERS.get(table.strategy, ("auto",))
     if table.sampler not in samplers:
         problems.append(
-            f'selection.sampler is "{table.sampler}"; strategy "{table.strategy}" takes {", ".join(samplers)}'
+            f'selection.sampler is "{table.sampler}"; strategy "{table.strategy}" takes {", ".join(samplers)}{_whose(table.sampler)}'
         )
     if table.strategy != "kdpp" and table.weighting != "quality":
         problems.append(

@@ -17,15 +17,21 @@ Name = Annotated[
         description="1 to 40 of a-z 0-9 _ -, beginning and ending with a letter or digit",
     ),
 ]
-#: Where others answer; a password that somebody writes into it must not go on from here into logs.
+#: Where others answer. Somebody may have written a password into it, so a wrong one is not repeated.
 Host = Annotated[
-    str, Meta(pattern=r"^[^\s/@]{1,253}$", description="a name or an address alone, without a scheme and credentials")
+    str,
+    Meta(
+        pattern=r"^([^\s/@:]{1,253}|[0-9a-fA-F:.]{2,45})\Z",
+        description="a name or an address alone, without scheme, port and credentials",
+        extra={"secret": True},
+    ),
 ]
 StoreUrl = Annotated[
     str,
     Meta(
-        pattern=r"^(https?|file)://[^\s@]{1,2000}$",
+        pattern=r"^([hH][tT][tT][pP][sS]?://[^\s@]{1,2000}|[fF][iI][lL][eE]://[^\n]{1,2000})\Z",
         description="an address as http://, https:// or file://, without credentials",
+        extra={"secret": True},
     ),
 ]
 Colour = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour as #rrggbb")]

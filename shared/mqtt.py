@@ -9,6 +9,7 @@ once, and again when the reason is another one.
 import random
 import ssl
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,10 @@ from shared.transport import BrokerTable
 #: Reconnects wait from the first up to the most, doubling.
 _FIRST_WAIT_S: Final = 1.0
 _MOST_WAIT_S: Final = 60.0
+#: What stands where a broker gives no reason.
+_UNSPECIFIED: Final = 0x80
+#: How long a broker has to say that it has the last word.
+_GOODBYE_S: Final = 2.0
 #: This many connections in a row that lasted no longer than this are no accident.
 _SHORTS: Final = 3
 _SHORT_S: Final = 5.0
@@ -65,6 +70,7 @@ class MqttBus:
         self._stopped = threading.Event()
         self._tries = 0
         self._clock = SystemClock()
+        self._last_word: paho.MQTTMessageInfo | None = None
         #: When the connection was made, and how often it broke soon after.
         self._online_at = 0.0
         self._short = 0
@@ -81,7 +87,7 @@ class MqttBus:
 
     def stop(self) -> None:
         self._stopped.set()
-        # Everything published before is sent before the goodbye.
+        self._await_last_word()
         self._client.disconnect()
         self._gone.set()
         if self._keeper.ident is not None:
@@ -99,6 +105,17 @@ class MqttBus:
             raise LinkError(
                 f"broker {self._broker.host}:{self._broker.port}: {paho.error_string(answer.rc)}; the message stays with its sender"
             )
+        self._last_word = answer
+
+    def _await_last_word(self) -> None:
+        """Wait a moment until the broker has what was published last.
+
+        A socket that is closed with answers in it unread is reset, and the broker loses what it had not read: the goodbye
+        as well, so that it would publish the will over the last word.
+        """
+        if self._online and self._last_word is not None:
+            with suppress(RuntimeError, ValueError):
+                self._last_word.wait_for_publish(_GOODBYE_S)
 
     def _keep(self) -> None:
         """Connect, and again whenever the connection is gone, until stopped."""
@@ -124,6 +141,7 @@ class MqttBus:
                 self._broker.host, self._broker.port, keepalive=20, clean_start=True, properties=properties
             )
         except (OSError, ValueError) as error:
+            self._short = 0
             self._say_away(_reason(error))
             self._gone.set()
             return
@@ -171,8 +189,9 @@ class MqttBus:
         if self._stopped.is_set():
             pass
         elif was_online:
-            self._short = self._short + 1 if self._clock.monotonic() - self._online_at < _SHORT_S else 0
-            # A broker ends the older of two connections of one name, and rarely says so.
+            # A broker ends the older of two connections of one name without saying so.
+            is_short = reason.value == _UNSPECIFIED and self._clock.monotonic() - self._online_at < _SHORT_S
+            self._short = self._short + 1 if is_short else 0
             twin = f"; is there another client named {self._client_id}?" if self._short >= _SHORTS else ""
             self._say_away(f"{reason}{twin}", complains=reason.value in _COMPLAINTS)
         elif not self._answered:

@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Struct
 
 from shared.errors import ConfigError
-from shared.sources import masked
 
 T = TypeVar("T", bound=Struct)
 #: Refuses with a ``ConfigError`` what no type can say of a table that is well-formed by itself.
@@ -75,7 +74,8 @@ def _in_our_words(said: str, key: str, value: object, kind: object) -> str:
         return f'{place} is "{value}"; known are {", ".join(str(choice) for choice in choices)}'
     for meta in getattr(kind, "__metadata__", ()):
         if isinstance(meta, msgspec.Meta) and meta.description is not None and isinstance(value, str):
-            return f'{place} is "{masked(value)}"; expected {meta.description}'
+            shown = "" if meta.extra and meta.extra.get("secret") else f' is "{value}"'
+            return f"{place}{shown or ' cannot be'}; expected {meta.description}"
     return f"{text} - at `{place}`"
 
 

@@ -118,6 +118,8 @@ class Courier:
         self._downloads.stop()
         self._publish(topics.state(self._agent.site, self._agent.node), will(self._boot), retain=True)
         self._bus.stop()
+        self._say_evicted_at = 0.0
+        self._say_evicted()
         left = self._spool.counts().items
         with suppress(BrokenPipeError):
             # A supervisor that is gone needs no last word.

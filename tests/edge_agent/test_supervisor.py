@@ -410,7 +410,7 @@ def test_a_courier_that_never_says_a_word_ends_a_finite_run_and_no_spool_is_call
     node = Mute(path, agent, tuple(lines), ending=Ending(until_done=True), console=Console(as_json=True), clock=clock)
     node._inspection.tick = lambda _: False  # type: ignore[method-assign]  # its candidates could go nowhere
 
-    live_until_it_gives_up(node, clock, words="the courier ended 4 times before it could open the spool")
+    live_until_it_gives_up(node, clock, words="the courier ended 4 times before it said what is in the spool")
 
     ended = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (ended["event"], ended["spooled"]) == ("ended", None)

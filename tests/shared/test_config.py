@@ -127,7 +127,9 @@ def test_a_source_that_cannot_be_is_refused_with_its_key(folder: Path, source: s
 
 
 @pytest.mark.parametrize("key", ["releases_url", "host"])
-@pytest.mark.parametrize("url", ["http://root:geheim@cam/x", "http://root:geheim/x@cam", "root:geheim@cam", ""])
+@pytest.mark.parametrize(
+    "url", ["http://root:geheim@cam/x", "http://root:ge heim@cam/x", "mqtt://root:geheim/x", "root:geheim@cam", ""]
+)
 def test_an_address_with_credentials_or_none_is_refused_without_repeating_it(folder: Path, key: str, url: str) -> None:
     path = folder / "agent.toml"
     text = f'[broker]\nhost = "{url}"\n' if key == "host" else f'releases_url = "{url}"\n'

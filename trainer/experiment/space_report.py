@@ -121,7 +121,7 @@ def class_of(mask: NDArray[np.uint8]) -> int:
 
 
 def sheet_rows(source: Source, sample: Sample, names: Sequence[str], *, seed: int) -> list[SheetRow]:
-    """Choose patches by lot, labelled ones of different classes first, each with what lies nearest."""
+    """Choose patches by lot, those of different classes first, each with what lies nearest."""
     nearest, cosines = neighbours(source.embed(sample.patches), min(NEAREST, len(sample.patches) - 1))
     order = np.random.default_rng(seed).permutation(len(sample.patches))
     # Of each class a first one, then a second one, and so on: a sheet of background alone says little.

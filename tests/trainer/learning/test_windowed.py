@@ -16,7 +16,7 @@ NETWORKS = [
     LearningTable(encoder="tu-lcnet_035", decoder_channels=(16, 16, 8, 8)),
     # An encoder with a block of its own between it and the decoder.
     LearningTable(encoder="vgg11", decoder_channels=(16, 16, 8, 8, 8)),
-    # An encoder whose finest levels are not what the pixels are halved to.
+    # An encoder with a level that holds nothing.
     LearningTable(encoder="mit_b0", decoder_channels=(16, 16, 8, 8, 8)),
     LearningTable(architecture="linknet", encoder="tu-test_resnet"),
     # Its logits are raised by interpolation: computed whole and cut.
