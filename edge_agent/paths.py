@@ -1,7 +1,7 @@
 """The node's directory: which process keeps what where.
 
-Everything below it is the node's alone (mode 0700). ``incoming/`` and ``spool.db`` belong to the courier,
-``activation.db`` and ``releases/`` to the supervisor, ``memory/`` to inspection.
+Everything below it is the node's alone (mode 0700). ``incoming/`` and ``spool.db``, with its ballast and tally, belong
+to the courier, ``activation.db`` and ``releases/`` to the supervisor, ``memory/`` to inspection.
 """
 
 import os

@@ -124,5 +124,6 @@ def masked(url: str) -> str:
 
     Up to the last @: a password may hold any sign, also one that ought to be written in another way.
     """
-    shown = re.sub(r"(?i)((?:\b[a-z]+:/{1,2})?)\S*@", r"\1***@", url)
+    shown = re.sub(r"(?<=//)[^/]*@", "***@", url)
+    shown = re.sub(r"(?i)((?:\b[a-z]+:/{1,2})?)\S*@", r"\1***@", shown)
     return re.sub(r"(?i)((?:pass(?:word|wd)?|pwd|token|secret|key|auth)[a-z_]*=)[^&/;]*", r"\1***", shown)

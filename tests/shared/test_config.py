@@ -170,6 +170,7 @@ def test_a_secret_that_is_no_password_is_refused(tmp_path: Path, data: bytes, wh
         "rtsp://root:a@b/geheim@cam/x",
         "rtsp://root:12345/geheim@cam/x",
         "rtsp:/root:geheim@cam/x",
+        "rtsp://root:geheim 1@cam/x",
         "root:geheim@cam/x",
     ],
 )
