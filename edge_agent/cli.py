@@ -94,7 +94,10 @@ def replay(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a camera's frames and say what would be sent and why; nothing is sent and nothing is moved."""
+    """Judge a camera's frames and say what would be sent and why; nothing is sent and nothing is moved.
+
+    Ends with 1 when not one frame could be judged.
+    """
     from edge_agent.inspection.cameras.build import find_camera  # noqa: PLC0415  # help answers without it
     from edge_agent.inspection.contact_sheet import MOST_PATCHES  # noqa: PLC0415
     from edge_agent.inspection.replay import replay as judge  # noqa: PLC0415
@@ -132,6 +135,8 @@ def replay(
     console.event("summary", text, frames=seen, patches=patches, sent=sent)
     if sheet is not None:
         _write_sheet(sheet, shown, console)
+    if not patches:
+        raise typer.Exit(1)
 
 
 @app.command("test-camera")

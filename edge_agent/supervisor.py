@@ -136,8 +136,8 @@ class Supervisor:
         self._counters: Counters | None = None
         #: How much is in the spool; None until a courier has said it.
         self._left: int | None = None
-        #: How often the courier ended without having said so.
-        self._mute_ends = 0
+        #: How often the courier was started since one last said so.
+        self._mute_starts = 0
         #: What the broker takes at most, for inspection to size its crops by.
         self._packet_limit: PacketLimit | None = None
         #: Why the last courier ended, for the next one to tell.
@@ -164,6 +164,7 @@ class Supervisor:
         now = self._clock.monotonic()
         # The courier first: it listens for inspection.
         if self._courier.tick(now):
+            self._mute_starts += 1
             self._keeper.courier_started()
             if self._counters is not None:
                 self._courier.send(self._beat(self._counters))
@@ -217,7 +218,7 @@ class Supervisor:
             case FetchFailed(line, release, reason):
                 self._keeper.fetch_failed(line, release, reason)
             case Drained(spooled):
-                self._left, self._mute_ends = spooled, 0
+                self._left, self._mute_starts = spooled, 0
             case _:
                 raise StateError(f"supervisor: a child says {type(message).__name__}; this is a bug")
 
@@ -226,11 +227,10 @@ class Supervisor:
         if name == self._courier.name:
             self._courier.ended(now)
             LOG.error("courier %s; it is started again, inspection goes on", describe(status))
-            self._mute_ends += 1
-            if self._ending.until_done and self._mute_ends >= _MAX_STARTS:
+            if self._ending.until_done and self._mute_starts >= _MAX_STARTS:
                 why = "; see the log" if self._trouble is None else f": {self._trouble}"
                 raise StateError(
-                    f"node {self._node}: the courier ended {self._mute_ends} times before it said what is in the spool{why}"
+                    f"node {self._node}: the courier ended {self._mute_starts} times before it said what is in the spool{why}"
                 )
             return
         self._inspection.ended(now)

@@ -81,6 +81,9 @@ def _in_our_words(said: str, key: str, value: object, kind: object) -> str:
 
 def _inside(value: object, kind: object, *, name: str, index: str) -> tuple[object, object]:
     """Step into a table's key or a list's entry, and into its type where that can be told."""
+    tags = _tags(kind)
+    if name == "type" and tags and isinstance(value, dict):
+        return value.get(name), Literal[tags]
     kind = _plain(kind, value)
     if index and isinstance(value, list):
         (inner, *_) = [arg for arg in getattr(kind, "__args__", ()) if arg is not ...] or (None,)
@@ -117,12 +120,22 @@ def _plain(kind: object, value: object) -> object:
     """Take the struct out of an annotated, optional or tagged type."""
     if hasattr(kind, "__metadata__"):
         kind = kind.__origin__  # type: ignore[attr-defined]  # typing gives Annotated no public class
-    members = [arg for arg in getattr(kind, "__args__", ()) if isinstance(arg, type) and issubclass(arg, Struct)]
+    members = _structs(kind)
     if not isinstance(value, dict) or not members:
         return kind
     tag = value.get("type")
     tagged = [member for member in members if member.__struct_config__.tag == tag]
     return (tagged or members)[0]
+
+
+def _structs(kind: object) -> list[type[Struct]]:
+    return [arg for arg in getattr(kind, "__args__", ()) if isinstance(arg, type) and issubclass(arg, Struct)]
+
+
+def _tags(kind: object) -> tuple[str, ...]:
+    """Name the kinds among which a table's ``type`` chooses; none where it does not."""
+    configs = [member.__struct_config__ for member in _structs(kind)]
+    return tuple(str(config.tag) for config in configs if config.tag_field == "type")
 
 
 def refuse(path: Path, problems: list[str]) -> None:

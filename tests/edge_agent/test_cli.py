@@ -53,6 +53,18 @@ def test_a_replay_names_a_frame_that_cannot_be_read(agent_toml: AgentToml, tmp_p
     assert [frame["patches"] for frame in frames] == [4, 0, 4]
     assert "frame 1" in answer.stderr
     assert "skipped" in answer.stderr
+    assert answer.exit_code == 0
+
+
+def test_a_replay_that_judged_nothing_ends_with_an_error(agent_toml: AgentToml, tmp_path: Path) -> None:
+    path = agent_toml()
+    for image in (tmp_path / "images").iterdir():
+        image.write_bytes(b"no image")
+
+    answer = CliRunner().invoke(app, ["replay", str(path), "--camera", "top", "--json"], catch_exceptions=False)
+
+    assert answer.exit_code == 1
+    assert json.loads(answer.stdout.splitlines()[-1]) == {"event": "summary", "frames": 3, "patches": 0, "sent": 0}
 
 
 def test_a_replay_ends_with_a_summary_and_draws_what_would_be_sent(

@@ -414,3 +414,26 @@ def test_a_courier_that_never_says_a_word_ends_a_finite_run_and_no_spool_is_call
 
     ended = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (ended["event"], ended["spooled"]) == ("ended", None)
+
+
+class Silenced(Supervisor):
+    """A node whose first courier says how much is in the spool before it ends, and no later one does."""
+
+    def _courier_argv(self) -> list[str]:
+        says = (
+            "from edge_agent.handoff import Drained, write_line; import sys; write_line(sys.stdout.buffer, Drained(7))"
+        )
+        return [sys.executable, "-c", f"{says if self._courier.starts == 1 else ''}\nraise SystemExit(3)"]
+
+
+def test_the_end_of_a_courier_that_had_spoken_is_none_without_a_word(agent_toml: AgentToml) -> None:
+    path = agent_toml()
+    agent, lines = load_agent(path)
+    clock = ManualClock()
+    ending = Ending(until_done=True)
+    node = Silenced(path, agent, tuple(lines), ending=ending, console=Console(as_json=True), clock=clock)
+    node._inspection.tick = lambda _: False  # type: ignore[method-assign]  # its candidates could go nowhere
+
+    live_until_it_gives_up(node, clock, words="the courier ended 4 times before it said what is in the spool")
+
+    assert node._courier.starts == 5

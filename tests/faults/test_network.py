@@ -100,5 +100,6 @@ def test_a_bad_network_loses_nothing_and_little_is_sent_twice(
         f"{len(found.pool)} in the pool, {found.again} redelivered (at most {most:.0f}), {len(wrong)} violations"
     )
     assert wrong == [], f"seed={seed}"
-    # The bound is for windows that are full at every break. Few are: without a back-off each would come ten times.
-    assert found.again <= min(most, len(accepted))
+    # The bound is for windows that are full at every break. Few are: without a back-off each would come ten times. A long
+    # storm breaks a link about once a candidate, and each break may repeat what is under way.
+    assert found.again <= min(most, max(len(accepted), WINDOW // 4 * breaks))

@@ -126,6 +126,16 @@ def test_a_source_that_cannot_be_is_refused_with_its_key(folder: Path, source: s
     assert words in problem
 
 
+def test_an_unknown_kind_of_source_is_told_with_the_known_ones(folder: Path) -> None:
+    path = folder / "agent.toml"
+    path.write_text(AGENT.replace('type = "folder"', 'type = "foldr"'))
+
+    (problem,) = problems_of(path, load_agent)
+
+    wanted = 'cameras[0].source.type is "foldr"; known are folder, video, rtsp, steel_line, plugin'
+    assert problem == f"{path}: {wanted}"
+
+
 @pytest.mark.parametrize("key", ["releases_url", "host"])
 @pytest.mark.parametrize(
     "url", ["http://root:geheim@cam/x", "http://root:ge heim@cam/x", "mqtt://root:geheim/x", "root:geheim@cam", ""]

@@ -20,13 +20,12 @@ class Guard:
         self._learning_rate = learning_rate
         self._step = training.done
         self._weights = copied(training.model)
-        self._looked_at = len(training.losses)
+        self._looked_at = len(training.steps)
 
     def look(self) -> None:
         """Keep the weights where they and every loss since the last look are numbers; else put the kept ones back and refuse."""
         training = self._training
-        losses = training.losses[self._looked_at :]
-        values = torch.stack(losses).float().cpu().tolist() if losses else []
+        values = training.losses[self._looked_at :].tolist()
         bad = [value for value in values if not math.isfinite(value)]
         if not bad and not _finite(training):
             bad = [math.nan]
@@ -35,7 +34,7 @@ class Guard:
             raise ConfigError(
                 f"training: the loss is {bad[0]} within {training.done} steps; the weights of step {self._step} stay, lower learning.learning_rate {self._learning_rate}"
             )
-        self._step, self._weights, self._looked_at = training.done, copied(training.model), len(training.losses)
+        self._step, self._weights, self._looked_at = training.done, copied(training.model), len(training.steps)
 
 
 def _finite(training: Training) -> bool:

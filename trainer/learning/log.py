@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import torch
 
 from shared.config import LearningTable
 from shared.errors import InputError
@@ -62,9 +61,9 @@ def read_log(path: Path) -> list[Line]:
 
 
 def _losses(training: Training, settings: LearningTable) -> Iterator[Line]:
-    if not training.losses:
+    if not training.steps:
         return
-    values = torch.stack(training.losses).float().cpu().numpy()
+    values = training.losses.cpu().numpy()
     steps = np.array(training.steps)
     # Steps that were skipped have no loss; a span of skipped ones has no line.
     spans = (steps - 1) // -(-settings.steps // POINTS)

@@ -219,10 +219,10 @@ def _skipped(training: Training) -> tuple[str, ...]:
     return (f"training: {training.skipped} of {training.done} minibatches held no label and were skipped",)
 
 
-def _curve(losses: list[torch.Tensor]) -> tuple[float, ...]:
-    if not losses:
+def _curve(losses: torch.Tensor) -> tuple[float, ...]:
+    if not len(losses):
         return ()
-    values = torch.stack(losses).float().cpu().numpy()
+    values = losses.cpu().numpy()
     return tuple(float(part.mean()) for part in np.array_split(values, min(CURVE_POINTS, len(values))))
 
 

@@ -32,11 +32,23 @@ class Training:
     #: Minibatches without a label.
     skipped: int = 0
     seconds: float = 0.0
-    losses: list[Tensor] = field(default_factory=list)
     #: The step of each loss; a step that is skipped has none.
     steps: list[int] = field(default_factory=list)
+    #: Room for the loss of every step. A tensor for each would stay between the large ones that come and go, and no hole
+    #: would fit again: a process grew by megabytes a step.
+    room: Tensor = field(default_factory=lambda: torch.zeros(0))
     judged: list[tuple[int, Judgement]] = field(default_factory=list)
     best: Best | None = None
+
+    @property
+    def losses(self) -> Tensor:
+        """The losses so far, on the device."""
+        return self.room[: len(self.steps)]
+
+    def tell(self, loss: Tensor) -> None:
+        """Note the loss of the step that was taken, without waiting for the device."""
+        self.room[len(self.steps)] = loss.detach()
+        self.steps.append(self.done)
 
     def tensors(self) -> dict[str, Tensor]:
         """Name every tensor that later steps depend on."""
@@ -49,7 +61,7 @@ class Training:
         found["torch"] = torch.get_rng_state()
         if device.type == "cuda":
             found["cuda"] = torch.cuda.get_rng_state(device)
-        found["losses"] = torch.stack(self.losses).float() if self.losses else torch.zeros(0)
+        found["losses"] = self.losses
         found["steps"] = torch.tensor(self.steps, dtype=torch.int32)
         if self.best is not None:
             found |= {f"best.{name}": value for name, value in self.best.weights.items()}
@@ -77,8 +89,8 @@ class Training:
         torch.set_rng_state(tensors["torch"])
         if "cuda" in tensors and device.type == "cuda":
             torch.cuda.set_rng_state(tensors["cuda"], device)
-        self.losses = list(tensors["losses"].to(device).unbind(0))
         self.steps = tensors["steps"].tolist()
+        self.room[: len(self.steps)] = tensors["losses"].to(device)
         self.judged = list(manifest.judged)
         self.done, self.skipped, self.seconds = manifest.step, manifest.skipped, manifest.seconds
         if manifest.best_score is not None:

@@ -25,7 +25,8 @@ def begin(model: TaskModel, samples: Samples, settings: LearningTable, *, seed: 
     model.temperature = 1.0
     optimizer = torch.optim.AdamW(parameter_groups(model), lr=settings.learning_rate, fused=device.type == "cuda")
     generator = torch.Generator().manual_seed(seed)
-    return Training(model, optimizer, Order(len(samples.crops), size=settings.minibatch, generator=generator))
+    order = Order(len(samples.crops), size=settings.minibatch, generator=generator)
+    return Training(model, optimizer, order, room=torch.zeros(settings.steps, device=device))
 
 
 class Steps:
@@ -57,8 +58,7 @@ class Steps:
         training.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
         training.optimizer.step()
-        training.losses.append(told.detach())
-        training.steps.append(training.done)
+        training.tell(told)
 
     def _told(self, pixels: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         try:

@@ -52,6 +52,8 @@ class FolderCamera:
         self._ids = None if source.ids is None else re.compile(source.ids)
         self._processed = None if source.processed is None else base / source.processed
         self._failed = None if source.failed is None else base / source.failed
+        #: Folders below that may not be read, each told once.
+        self._closed: set[str] = set()
         self._channels = channels
         self._clock = clock
         self._ends = until_done and not source.loop
@@ -100,15 +102,35 @@ class FolderCamera:
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder")
             # glob takes a folder it may not read for an empty one. The dot asks for the right to what is in it as well.
             os.scandir(f"{self._directory}/.").close()
-            known = [self._know(path) for path in self._directory.glob(self._source.pattern)]
+            self._tell_closed()
+            paths = list(self._directory.glob(self._source.pattern))
+            aside = {place.resolve() for place in (self._processed, self._failed) if place is not None}
+            folders = {path.parent for path in paths}
+            aside_too = {folder for folder in folders if folder.resolve() in aside}
         except OSError as error:
             raise LinkError(f"{self._directory}: {error.strerror}") from None
+        if self._directory.resolve() in aside:
+            # By a link: what is put away would come back as a new file, for ever.
+            raise LinkError(f"{self._directory}: processed or failed leads back to it; no frame is taken")
+        known = [self._know(path) for path in paths if path.parent not in aside_too]
         return {entry for entry in known if entry is not None}
+
+    def _tell_closed(self) -> None:
+        """Say which folders below cannot be read: to the pattern they look empty."""
+        if len(Path(self._source.pattern).parts) == 1:
+            return
+        failed: list[OSError] = []
+        for _ in os.walk(self._directory, onerror=failed.append):
+            continue
+        for error in failed:
+            if error.filename not in self._closed:
+                LOG.warning("%s: %s; no frame is taken from it", error.filename, error.strerror)
+        self._closed = {error.filename for error in failed}
 
     def _know(self, path: Path) -> _Known | None:
         """Name a file's state; None for what is no file, or none any more."""
         # Hidden files are how others write before they rename.
-        if path.name.startswith(".") or path.parent in (self._processed, self._failed):
+        if path.name.startswith("."):
             return None
         try:
             found = path.stat()

@@ -214,6 +214,54 @@ def test_files_that_were_moved_below_the_folder_are_not_frames_again(tmp_path: P
     assert greys(again.frames(threading.Event())) == []
 
 
+def test_a_link_to_where_judged_files_lie_does_not_make_them_frames_again(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    (images / "done").mkdir(parents=True)
+    (tmp_path / "put").symlink_to(images / "done")
+    write_image(images / "1.png", 1)
+
+    first = greys(folder_camera(images, pattern="**/*", processed="put").frames(threading.Event()))
+    again = greys(folder_camera(images, pattern="**/*", processed="put").frames(threading.Event()))
+
+    assert (first, again) == ([1], [])
+    assert [path.name for path in (images / "done").iterdir()] == ["1.png"]
+
+
+def test_a_link_that_puts_judged_files_back_is_told_and_no_file_moves(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (tmp_path / "done").symlink_to(images)
+    write_image(images / "1.png", 1)
+
+    (seen,) = folder_camera(images, processed="done").frames(threading.Event())
+
+    assert isinstance(seen, Away)
+    assert "leads back to it" in seen.reason
+    assert [path.name for path in images.iterdir()] == ["1.png"]
+
+
+def test_a_folder_below_that_cannot_be_read_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    write_image(tmp_path / "a" / "1.png", 1)
+    scan = os.scandir
+
+    def refuse(path: Any) -> Any:
+        # Permissions do not bind who runs these tests.
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    assert greys(folder_camera(tmp_path, pattern="**/*").frames(threading.Event())) == [1]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'b'}: Permission denied; no frame is taken from it"
+    ]
+
+
 def test_a_file_that_cannot_be_moved_stays_and_is_not_read_again(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

@@ -67,9 +67,9 @@ def test_a_log_says_each_loss_with_its_step_and_what_was_judged_after_it(tmp_pat
 def test_a_long_training_has_no_more_losses_than_a_curve_shows(steps: int) -> None:
     model = build_model(LearningTable(architecture="compact", encoder="compact-8-8"), classes=3, channels=1, seed=1)
     order = Order(4, size=2, generator=torch.Generator())
-    training = Training(model, torch.optim.AdamW(model.parameters()), order)
-    training.losses = [torch.tensor(float(step)) for step in range(steps)]
-    training.steps = list(range(1, steps + 1))
+    training = Training(model, torch.optim.AdamW(model.parameters()), order, room=torch.zeros(steps))
+    for training.done in range(1, steps + 1):
+        training.tell(torch.tensor(float(training.done)))
 
     lines = list(_losses(training, LearningTable(steps=steps)))
 

@@ -1,8 +1,11 @@
 """Training: it learns, repeats itself, and sees nothing outside labelled patches."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from shared.config import LearningTable
@@ -43,6 +46,21 @@ def trained(
     model = build_model(settings, classes=3, channels=1, seed=seed)
     train(model, crops, masks, settings, classes=3, seed=seed, step=quiet)
     return model
+
+
+def test_a_longer_training_keeps_no_more_tensors() -> None:
+    # What a step leaves behind stays between the large tensors that come and go, and the process grows with every step.
+    crops, masks = blobs(8, 1)
+    settings = replace(SETTINGS, steps=40)
+    alive: dict[int, int] = {}
+
+    def count(done: int, _total: int) -> None:
+        gc.collect()
+        alive[done] = sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    train(build_model(settings, classes=3, channels=1, seed=1), crops, masks, settings, classes=3, seed=1, step=count)
+
+    assert alive[38] == alive[22]
 
 
 def weights(model: TaskModel) -> list[torch.Tensor]:

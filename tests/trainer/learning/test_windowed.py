@@ -89,6 +89,16 @@ def test_a_unet_decodes_no_more_than_the_window_and_its_halo() -> None:
     assert decoded == [(12, 16), (16, 24), (24, 40), (40, 72), (72, 136)]
 
 
+def test_a_unet_whose_levels_are_not_halved_is_computed_whole() -> None:
+    model = built(UNET)
+    model.network.get_submodule("encoder").make_dilated(16)
+
+    with torch.inference_mode():
+        inside = model(tile(), (64, 128, 64, 192))
+
+        torch.testing.assert_close(inside, model(tile())[:, :, 64:128, 64:192])
+
+
 def test_while_training_the_batch_s_statistics_are_of_whole_tiles() -> None:
     model = built(UNET).train()
 
