@@ -55,8 +55,9 @@ def test_a_longer_training_keeps_no_more_tensors() -> None:
     alive: dict[int, int] = {}
 
     def count(done: int, _total: int) -> None:
-        gc.collect()
-        alive[done] = sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+        if done in {22, 38}:
+            gc.collect()
+            alive[done] = sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
     train(build_model(settings, classes=3, channels=1, seed=1), crops, masks, settings, classes=3, seed=1, step=count)
 
