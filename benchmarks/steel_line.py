@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # read when numpy is first imported
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from shared.processor import processor_name  # noqa: E402
-from shared.steel_line import SteelLine  # noqa: E402
+from shared.processor import processor_name
+from shared.steel_line import SteelLine
 
 VIEWS = ((256, 0.5), (512, 1.0), (1024, 1.0))
 TARGETS_PER_S = {512: 20.0}

@@ -48,7 +48,7 @@ def run(
 
     A node that is started through a pipe also ends when that pipe closes.
     """
-    from edge_agent.supervisor import Ending, Supervisor  # noqa: PLC0415  # help answers without it
+    from edge_agent.supervisor import Ending, Supervisor  # help answers without it
 
     agent, lines = load_agent(agent_toml)
     _check_files(agent, agent_toml.resolve().parent)
@@ -98,9 +98,9 @@ def replay(
 
     Ends with 1 when not one frame could be judged.
     """
-    from edge_agent.inspection.cameras.build import find_camera  # noqa: PLC0415  # help answers without it
-    from edge_agent.inspection.contact_sheet import MOST_PATCHES  # noqa: PLC0415
-    from edge_agent.inspection.replay import replay as judge  # noqa: PLC0415
+    from edge_agent.inspection.cameras.build import find_camera  # help answers without it
+    from edge_agent.inspection.contact_sheet import MOST_PATCHES
+    from edge_agent.inspection.replay import replay as judge
 
     console = Console(as_json=as_json)
     agent, lines = load_agent(agent_toml)
@@ -152,8 +152,8 @@ def look_through(
 
     Ends with 1 when there was no frame. Nothing is judged, sent or moved.
     """
-    from edge_agent.inspection.cameras.build import build_camera, find_camera, leaving_no_trace  # noqa: PLC0415
-    from edge_agent.inspection.cameras.probe import probe  # noqa: PLC0415
+    from edge_agent.inspection.cameras.build import build_camera, find_camera, leaving_no_trace
+    from edge_agent.inspection.cameras.probe import probe
 
     agent, lines = load_agent(agent_toml)
     table = leaving_no_trace(find_camera(agent, camera, agent_toml))
@@ -187,9 +187,9 @@ def look_through(
 
 
 def _write_sheet(path: Path, shown: "list[tuple[Image, str]]", console: Console) -> None:
-    from edge_agent.inspection.contact_sheet import contact_sheet  # noqa: PLC0415
-    from shared.files import write_durably  # noqa: PLC0415
-    from shared.images import encode_image  # noqa: PLC0415
+    from edge_agent.inspection.contact_sheet import contact_sheet
+    from shared.files import write_durably
+    from shared.images import encode_image
 
     if not shown:
         console.warn(f"{path}: nothing would be sent; no picture is written")
@@ -210,7 +210,7 @@ def mask(
     ] = None,
 ) -> None:
     """Say the class of every pixel of an image, through a release's mask graph."""
-    from edge_agent.inspection.masking import mask_image  # noqa: PLC0415  # help answers without it
+    from edge_agent.inspection.masking import mask_image  # help answers without it
 
     out.write_bytes(mask_image(agent_toml, image, line=line, release=release))
     Console().event("mask", f"{out}: the classes of {image}")
@@ -222,7 +222,7 @@ def doctor(agent_toml: AgentToml, *, as_json: AsJson = False) -> None:
 
     A running node may be examined.
     """
-    from edge_agent.doctor.examination import examine  # noqa: PLC0415  # help answers without it
+    from edge_agent.doctor.examination import examine  # help answers without it
 
     console = Console(as_json=as_json)
     found = []
@@ -253,7 +253,7 @@ def dead(
 
     The newest hundred are kept. After the cause is cured they can be sent again.
     """
-    from edge_agent.courier.spool import Spool  # noqa: PLC0415  # help answers without it
+    from edge_agent.courier.spool import Spool  # help answers without it
 
     agent, _ = load_agent(agent_toml)
     path = NodePaths.of(agent_toml, agent).spool
@@ -297,7 +297,7 @@ def _check_files(agent: AgentConfig, base: Path) -> None:
         if isinstance(camera.source, RtspSource) and camera.source.password_file is not None:
             read_secret(base / camera.source.password_file)
     if agent.broker.ca_file is not None:
-        from shared.mqtt import trust  # noqa: PLC0415  # the other commands need no broker
+        from shared.mqtt import trust  # the other commands need no broker
 
         trust(base / agent.broker.ca_file)
 

@@ -71,8 +71,8 @@ class Timed:
 def own_time(task: bytes, frames: list[Image], classes: int, *, runtime: RuntimeTable) -> dict[str, float]:
     """Put frames through a node's loop, candidates made and handed over included.
 
-    The default share of patches passes the gate and gets an embedding of a small space, as in a release; the budget is a line's own. On a CPU the processor's time
-    counts, on a GPU the wall's: there the processor waits.
+    The default share of patches passes the gate and gets an embedding of a small space, as in a release; the budget is a
+    line's own. On a CPU the processor's time counts, on a GPU the wall's: there the processor waits.
     """
     now = time.process_time if runtime.provider == "cpu" else time.perf_counter
     line = LineConfig(

@@ -26,13 +26,13 @@ from typing import Any, Final
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # read when numpy is first imported
 
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+from rich.console import Console
+from rich.table import Table
 
-from benchmarks.learning.crops import read_crops  # noqa: E402
-from benchmarks.learning.rescoring import measure_memory, measure_rescore  # noqa: E402
-from benchmarks.learning.steps import measure_step  # noqa: E402
-from deploy.demo.machine import machine_facts, package_versions  # noqa: E402
+from benchmarks.learning.crops import read_crops
+from benchmarks.learning.rescoring import measure_memory, measure_rescore
+from benchmarks.learning.steps import measure_step
+from deploy.demo.machine import machine_facts, package_versions
 
 RESULTS: Final = Path(__file__).parent.parent / "results"
 #: Name, architecture, encoder, crop and minibatch.

@@ -27,15 +27,15 @@ from typing import Any, Final
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # read when numpy is first imported
 
-import numpy as np  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+import numpy as np
+from rich.console import Console
+from rich.table import Table
 
-from benchmarks.stream import speed  # noqa: E402
-from benchmarks.stream.rivals import Terms, contenders  # noqa: E402
-from benchmarks.stream.streams import Effort, Stream, images, steel  # noqa: E402
-from deploy.demo.machine import machine_facts, package_versions  # noqa: E402
-from shared.config import BudgetTable  # noqa: E402
+from benchmarks.stream import speed
+from benchmarks.stream.rivals import Terms, contenders
+from benchmarks.stream.streams import Effort, Stream, images, steel
+from deploy.demo.machine import machine_facts, package_versions
+from shared.config import BudgetTable
 
 RESULTS: Final = Path(__file__).parent.parent / "results"
 #: Patches a second that the filter must judge, by the width of the embeddings.

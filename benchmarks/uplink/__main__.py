@@ -30,11 +30,11 @@ from typing import Any, Final
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # read when numpy is first imported
 
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+from rich.console import Console
+from rich.table import Table
 
-from benchmarks.uplink.bare import delivered_per_s, published_per_s, publisher, subscriber  # noqa: E402
-from benchmarks.uplink.chain import (  # noqa: E402
+from benchmarks.uplink.bare import delivered_per_s, published_per_s, publisher, subscriber
+from benchmarks.uplink.chain import (
     Candidates,
     Courier,
     accepted_per_s,
@@ -44,11 +44,11 @@ from benchmarks.uplink.chain import (  # noqa: E402
     trainer,
     write_config,
 )
-from deploy.broker import PrivateBroker  # noqa: E402
-from deploy.demo.machine import machine_facts, package_versions  # noqa: E402
-from edge_agent.courier.spool import Spool  # noqa: E402
-from shared.clock import SystemClock  # noqa: E402
-from shared.codec import encode  # noqa: E402
+from deploy.broker import PrivateBroker
+from deploy.demo.machine import machine_facts, package_versions
+from edge_agent.courier.spool import Spool
+from shared.clock import SystemClock
+from shared.codec import encode
 
 RESULTS: Final = Path(__file__).parent.parent / "results"
 RATES: Final = {

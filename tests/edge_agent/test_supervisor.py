@@ -368,34 +368,38 @@ def test_the_next_inspection_is_told_what_the_last_one_saw_and_what_the_broker_t
     node._store.close()
 
 
-def live_until_it_gives_up(node: Supervisor, clock: ManualClock, *, words: str) -> None:
-    """Let a node live a second a turn until it ends with an error."""
+def live_until_it_gives_up(kind: type[Supervisor], agent_toml: Path, *, words: str) -> Supervisor:
+    """Let a finite node live a second a turn until it ends with an error, and return it."""
+    agent, lines = load_agent(agent_toml)
+    clock, ending = ManualClock(), Ending(until_done=True)
+    node = kind(agent_toml, agent, tuple(lines), ending=ending, console=Console(as_json=True), clock=clock)
 
     def live() -> None:
         for _ in range(1000):
             clock.advance(1.0)
             node._start_children()
-            node._take(PATIENCE_S)
+            # While every child waits for its next start there is nobody to hear.
+            if node._courier._process is not None or node._inspection._process is not None:
+                node._take(PATIENCE_S)
 
     try:
         with pytest.raises(StateError, match=words):
             live()
     finally:
         node._end()
+    return node
 
 
 def test_an_inspection_that_cannot_stay_up_ends_a_finite_run_with_an_error(agent_toml: AgentToml) -> None:
-    path = agent_toml()
-    agent, lines = load_agent(path)
-    clock = ManualClock()
-    ending = Ending(until_done=True)
-    node = Stumbling(path, agent, tuple(lines), ending=ending, console=Console(as_json=True), clock=clock)
-
-    live_until_it_gives_up(node, clock, words="inspection ended 4 times before it was done")
+    live_until_it_gives_up(Stumbling, agent_toml(), words="inspection ended 4 times before it was done")
 
 
 class Mute(Supervisor):
-    """A node whose courier ends before it can say anything."""
+    """A node whose courier ends before it can say anything, and whose inspection never starts: nobody would hear it."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._inspection.tick = lambda _: False  # type: ignore[method-assign]  # a child that is never due
 
     def _courier_argv(self) -> list[str]:
         return [sys.executable, "-c", "raise SystemExit(3)"]
@@ -404,36 +408,27 @@ class Mute(Supervisor):
 def test_a_courier_that_never_says_a_word_ends_a_finite_run_and_no_spool_is_called_empty(
     agent_toml: AgentToml, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = agent_toml()
-    agent, lines = load_agent(path)
-    clock = ManualClock()
-    node = Mute(path, agent, tuple(lines), ending=Ending(until_done=True), console=Console(as_json=True), clock=clock)
-    node._inspection.tick = lambda _: False  # type: ignore[method-assign]  # its candidates could go nowhere
-
-    live_until_it_gives_up(node, clock, words="the courier ended 4 times before it said what is in the spool")
+    live_until_it_gives_up(Mute, agent_toml(), words="the courier ended 4 times before it said what is in the spool")
 
     ended = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (ended["event"], ended["spooled"]) == ("ended", None)
 
 
-class Silenced(Supervisor):
-    """A node whose first courier says how much is in the spool before it ends, and no later one does."""
+class Silenced(Mute):
+    """One whose first courier says how much is in the spool before it ends, and no later one does."""
 
     def _courier_argv(self) -> list[str]:
+        if self._courier.starts > 1:
+            return super()._courier_argv()
         says = (
-            "from edge_agent.handoff import Drained, write_line; import sys; write_line(sys.stdout.buffer, Drained(7))"
+            "import sys; from edge_agent.handoff import Drained, write_line; write_line(sys.stdout.buffer, Drained(7))"
         )
-        return [sys.executable, "-c", f"{says if self._courier.starts == 1 else ''}\nraise SystemExit(3)"]
+        return [sys.executable, "-c", says]
 
 
 def test_the_end_of_a_courier_that_had_spoken_is_none_without_a_word(agent_toml: AgentToml) -> None:
-    path = agent_toml()
-    agent, lines = load_agent(path)
-    clock = ManualClock()
-    ending = Ending(until_done=True)
-    node = Silenced(path, agent, tuple(lines), ending=ending, console=Console(as_json=True), clock=clock)
-    node._inspection.tick = lambda _: False  # type: ignore[method-assign]  # its candidates could go nowhere
-
-    live_until_it_gives_up(node, clock, words="the courier ended 4 times before it said what is in the spool")
+    node = live_until_it_gives_up(
+        Silenced, agent_toml(), words="the courier ended 4 times before it said what is in the spool"
+    )
 
     assert node._courier.starts == 5

@@ -28,15 +28,15 @@ class Training:
     model: TaskModel
     optimizer: torch.optim.Optimizer
     order: Order
+    #: Room for the loss of every step. A tensor for each would stay between the large ones that come and go, and no hole
+    #: would fit again: a process grew by megabytes a step.
+    room: Tensor
     done: int = 0
     #: Minibatches without a label.
     skipped: int = 0
     seconds: float = 0.0
     #: The step of each loss; a step that is skipped has none.
     steps: list[int] = field(default_factory=list)
-    #: Room for the loss of every step. A tensor for each would stay between the large ones that come and go, and no hole
-    #: would fit again: a process grew by megabytes a step.
-    room: Tensor = field(default_factory=lambda: torch.zeros(0))
     judged: list[tuple[int, Judgement]] = field(default_factory=list)
     best: Best | None = None
 

@@ -51,7 +51,7 @@ def build_camera(
             )
         case VideoSource():
             # A node without moving pictures need not load what decodes them.
-            from edge_agent.inspection.cameras.video import VideoCamera  # noqa: PLC0415
+            from edge_agent.inspection.cameras.video import VideoCamera
 
             return VideoCamera(
                 base / source.path,
@@ -62,7 +62,7 @@ def build_camera(
                 until_done=until_done,
             )
         case RtspSource():
-            from edge_agent.inspection.cameras.rtsp import RtspCamera  # noqa: PLC0415
+            from edge_agent.inspection.cameras.rtsp import RtspCamera
 
             return RtspCamera(
                 source,
@@ -76,7 +76,7 @@ def build_camera(
             strip = simulated_camera(line, node=node, camera=table.name)
             return SteelLineCamera(strip, source, frames_per_s=pace, channels=channels, clock=clock, after=after)
         case PluginSource():
-            from edge_agent.inspection.cameras.plugin import PluginCamera, Setting  # noqa: PLC0415
+            from edge_agent.inspection.cameras.plugin import PluginCamera, Setting
 
             setting = Setting(
                 name=table.name,

@@ -52,8 +52,6 @@ class FolderCamera:
         self._ids = None if source.ids is None else re.compile(source.ids)
         self._processed = None if source.processed is None else base / source.processed
         self._failed = None if source.failed is None else base / source.failed
-        #: Folders below that may not be read, each told once.
-        self._closed: set[str] = set()
         self._channels = channels
         self._clock = clock
         self._ends = until_done and not source.loop
@@ -64,6 +62,7 @@ class FolderCamera:
     def frames(self, stop: threading.Event) -> Iterator[Seen]:
         number = 0
         before: set[_Known] = set()
+        self._tell_closed()
         while not stop.is_set():
             try:
                 found, self._away = self._list(), False
@@ -102,30 +101,32 @@ class FolderCamera:
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder")
             # glob takes a folder it may not read for an empty one. The dot asks for the right to what is in it as well.
             os.scandir(f"{self._directory}/.").close()
-            self._tell_closed()
             paths = list(self._directory.glob(self._source.pattern))
-            aside = {place.resolve() for place in (self._processed, self._failed) if place is not None}
-            folders = {path.parent for path in paths}
-            aside_too = {folder for folder in folders if folder.resolve() in aside}
         except OSError as error:
             raise LinkError(f"{self._directory}: {error.strerror}") from None
-        if self._directory.resolve() in aside:
+        put = self._put_away_folders({self._directory, *(path.parent for path in paths)})
+        if self._directory in put:
             # By a link: what is put away would come back as a new file, for ever.
             raise LinkError(f"{self._directory}: processed or failed leads back to it; no frame is taken")
-        known = [self._know(path) for path in paths if path.parent not in aside_too]
+        known = [self._know(path) for path in paths if path.parent not in put]
         return {entry for entry in known if entry is not None}
 
+    def _put_away_folders(self, folders: set[Path]) -> set[Path]:
+        """Return those of some folders that judged files are put into, by whatever link."""
+        places = {os.path.realpath(place) for place in (self._processed, self._failed) if place is not None}
+        return {folder for folder in folders if os.path.realpath(folder) in places} if places else set()
+
     def _tell_closed(self) -> None:
-        """Say which folders below cannot be read: to the pattern they look empty."""
-        if len(Path(self._source.pattern).parts) == 1:
+        """Say which folders below may not be read: to a pattern that goes through all of them they look empty."""
+        if "**" not in Path(self._source.pattern).parts:
             return
         failed: list[OSError] = []
         for _ in os.walk(self._directory, onerror=failed.append):
             continue
         for error in failed:
-            if error.filename not in self._closed:
+            # The folder itself is away then, which is told by other means.
+            if Path(error.filename) != self._directory:
                 LOG.warning("%s: %s; no frame is taken from it", error.filename, error.strerror)
-        self._closed = {error.filename for error in failed}
 
     def _know(self, path: Path) -> _Known | None:
         """Name a file's state; None for what is no file, or none any more."""
