@@ -61,6 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"winnow {name}: needs the extra [{extra}] (module {error.name} is missing); pip install 'winnow[{extra}]'"
         )
         return 1
+    except OSError as error:
+        # A disk that is full, a folder that may not be written to, a file where a folder should be.
+        where = "" if error.filename is None else f"{error.filename}: "
+        _say(f"winnow {name}: {where}{error.strerror or error}; the command ends, what was written before stays")
+        return 1
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001  # what is no usage error is raised again

@@ -1,5 +1,6 @@
 """Pictures on disk: the one door to matplotlib in the trainer, and what its pictures have in common. Never a screen."""
 
+import io
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from shared.files import write_durably
 
 __all__ = ["COLOURS", "GREY", "INK", "MARKERS", "Axes", "Figure", "Rectangle", "save"]
 
@@ -18,6 +22,10 @@ GREY: Final = "#888888"
 
 
 def save(figure: Figure, path: Path, *, dpi: int = 120) -> None:
-    """Write a figure as PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(path, dpi=dpi, facecolor="white")
+    """Write a figure as PNG, under the name that was asked for, whole or not at all."""
+    for text in figure.findobj(Text):
+        # An operator's words are no formula, dollars or not.
+        text.set_parse_math(False)
+    drawn = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(drawn, format="png", dpi=dpi, facecolor="white")
+    write_durably(path, drawn.getvalue())

@@ -103,6 +103,23 @@ def test_an_interrupt_while_a_command_loads_is_status_130(tmp_path: Path, monkey
     assert cli.main(["fleet"]) == 130
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ('OSError(28, "No space left on device")', "No space left on device"),
+        ('PermissionError(13, "Permission denied", "/plate")', "/plate: Permission denied"),
+    ],
+)
+def test_a_disk_that_refuses_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: str, words: str
+) -> None:
+    body = f"app = typer.Typer()\n@app.callback(invoke_without_command=True)\ndef run() -> None:\n    raise {error}"
+    _plant(tmp_path, monkeypatch, body)
+
+    assert cli.main(["fleet"]) == 1
+    assert capsys.readouterr().err == f"winnow fleet: {words}; the command ends, what was written before stays\n"
+
+
 def test_a_bug_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = "app = typer.Typer()\n@app.callback(invoke_without_command=True)\ndef run() -> None:\n    raise ZeroDivisionError"
     _plant(tmp_path, monkeypatch, body)

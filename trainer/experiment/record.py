@@ -94,7 +94,9 @@ def write_rounds(path: Path, rounds: Sequence[RoundRecord]) -> None:
 def open_study(folder: Path, wanted: StudyRecord) -> None:
     """Say what a folder's results are of, or refuse one whose results are of something else."""
     path = folder / STUDY_NAME
-    if path.is_file():
+    # A recipe that was refused before it had a result may be mended in place. A lock is none.
+    begun = any(not found.name.startswith(".") for found in folder.glob("seed-*/*"))
+    if begun and path.is_file():
         found = read_study(folder)
         for what, old, asked in (
             ("recipe", found.recipe_hash, wanted.recipe_hash),

@@ -27,8 +27,8 @@ from trainer.experiment.walk import FirstRound, Walk, choose_start
 from trainer.selection.numbers import Vectors
 
 _THOUSAND: Final = 1000
-#: No arm of this name: the recipe's own space, in which near-duplicates of all arms are told.
-COMMON: Final = "start"
+#: No arm has an empty name: the recipe's own space, in which near-duplicates of all arms are told.
+COMMON: Final = ""
 
 
 @dataclass(slots=True)
@@ -65,6 +65,12 @@ class Study:
             data = open_data(self.recipe, self.data, work=self.out / "unpacked", step=step)
         with self.console.progress("decode images") as step:
             ground = lay_ground(self.recipe, data, step=step)
+        needed = sum(self.recipe.schedule.additions())
+        # What clicks will have cost is known once they are made: whoever runs out of regions is told by a note.
+        if ground.clicked is None and needed > ground.count:
+            raise ConfigError(
+                f"schedule: {needed} units in all, {data.name} has {ground.count} to learn from; ask for fewer or cut finer units"
+            )
         open_study(
             self.folder,
             StudyRecord(
@@ -79,12 +85,6 @@ class Study:
                 machine=self.machine,
             ),
         )
-        needed = sum(self.recipe.schedule.additions())
-        # What clicks will have cost is known once they are made: whoever runs out of regions is told by a note.
-        if ground.clicked is None and needed > ground.count:
-            raise ConfigError(
-                f"schedule: {needed} units in all, {data.name} has {ground.count} to learn from; ask for fewer or cut finer units"
-            )
         return ground
 
     def run_seed(self, ground: Ground, seed: int) -> None:

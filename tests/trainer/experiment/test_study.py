@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shared.console import Console
 from shared.errors import ConfigError, StateError
 from tests.trainer.experiment.studies import RECIPE, write_recipe, write_tiny_set
 from trainer.experiment.draws import fit_seed, random_start, space_seed
 from trainer.experiment.learner import Labelled
-from trainer.experiment.record import RoundRecord, claimed, read_rounds, read_study
+from trainer.experiment.record import RoundRecord, claimed, open_study, read_rounds, read_study
 from trainer.experiment.runner import run
 from trainer.experiment.segmenting import FittedSegmentation, SegmentationLearner
 from trainer.experiment.walk import near_duplicate_share
@@ -202,7 +203,40 @@ def test_a_schedule_beyond_the_set_is_refused(sets: Path, tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="404 units in all, tiny has 32"):
         hold(recipe, sets, tmp_path / "out")
 
-    assert not list((tmp_path / "out").rglob("*.jsonl"))
+    assert not list((tmp_path / "out").rglob("*.json*"))
+
+
+def test_a_recipe_without_a_result_may_be_mended_in_place(tmp_path: Path, unbroken: Path) -> None:
+    first = read_study(unbroken)
+    mended = replace(first, recipe_hash="0" * 64)
+    open_study(tmp_path, first)
+    (tmp_path / "seed-0").mkdir()
+    (tmp_path / "seed-0" / ".lock").touch()
+
+    open_study(tmp_path, mended)
+    assert read_study(tmp_path) == mended
+
+    (tmp_path / "seed-0" / "space-1.npy").touch()
+    with pytest.raises(StateError, match="give another --out"):
+        open_study(tmp_path, first)
+    assert read_study(tmp_path) == mended
+
+
+def test_an_arm_may_be_called_start_and_decides_its_own_space_alone(unbroken: Path, sets: Path, tmp_path: Path) -> None:
+    arm = '[[arm]]\nname = "start"\nstrategy = "top"\nspace = { source = "pixels" }\n'
+    out = tmp_path / "out"
+
+    run(
+        write_recipe(tmp_path, RECIPE + arm),
+        data=sets,
+        out=out,
+        seeds=None,
+        jobs=1,
+        console=Console(as_json=True),
+        arms=["random"],
+    )
+
+    assert untimed({"random": rounds_of(out / "boxes")["random"]}) == untimed({"random": rounds_of(unbroken)["random"]})
 
 
 def test_some_arms_are_held_alone_as_they_would_be_beside_all(unbroken: Path, sets: Path, tmp_path: Path) -> None:
