@@ -17,6 +17,8 @@ from rich.table import Table
 
 #: Wider than any listing.
 _UNWRAPPED: Final = 10_000
+#: Nobody follows a row that is wider, in a file or on a screen that wraps it.
+_WIDEST: Final = 240
 
 
 class Step(Protocol):
@@ -60,10 +62,12 @@ class Console:
         for row in cells:
             # What stands in brackets is an operator's word, not a style.
             table.add_row(*(escape(cell) for cell in row))
-        if self._out.measure(table, options=self._out.options.update(width=_UNWRAPPED)).minimum <= self._out.width:
+        needs = self._out.measure(table, options=self._out.options.update(width=_UNWRAPPED))
+        # A terminal's table may wrap its sentences, another's rows stay on one line.
+        if needs.minimum <= self._out.width if self._out.is_terminal else needs.maximum <= _WIDEST:
             self._out.print(table, soft_wrap=False)
             return
-        # Too narrow for the words side by side: they follow each other.
+        # Too wide to read side by side: the facts of a row follow each other.
         self._out.print(title, markup=False, style="italic")
         for name, *rest in cells:
             facts = [(column, cell) for column, cell in zip(columns[1:], rest, strict=True) if cell]

@@ -20,6 +20,7 @@ from shared.config import (
     load_site,
 )
 from shared.sources import CameraTable, FolderSource, Source
+from trainer.experiment.recipe import Arm, DataTable, Recipe, SpaceSource, load_recipe
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FILES = {"site.toml": SiteConfig, "line.toml": LineConfig, "agent.toml": AgentConfig}
@@ -105,6 +106,31 @@ def test_the_values_in_the_agent_example_are_the_defaults() -> None:
 
     camera = CameraTable(name="top", line="strip", source=FolderSource(path="images"))
     assert agent == AgentConfig(node=agent.node, site=agent.site, lines=agent.lines, cameras=(camera,))
+
+
+def test_every_key_of_a_recipe_stands_in_its_example() -> None:
+    found = keys_of_file(tomllib.loads(spelled_out((EXAMPLES / "recipe.toml").read_text())))
+
+    # What an arm sets apart has the recipe's own keys; how large a batch is, a study's schedule says.
+    apart = tuple(f"arm.{table}." for table in ("acquisition", "learning", "classifier", "space", "pixels"))
+    refused = ("arm.batch", "arm.quota", "arm.reference_share")
+    known = {key for key in keys_of_struct(Recipe) if not key.startswith((*apart, *refused))}
+    assert {key for key in found if not key.startswith(apart)} == known
+
+
+def test_the_values_in_the_recipe_example_are_the_defaults() -> None:
+    recipe = load_recipe(EXAMPLES / "recipe.toml")
+
+    (arm,) = recipe.arm
+    assert arm == Arm(name=arm.name, strategy="greedy")
+    plain = Recipe(
+        title=recipe.title,
+        data=DataTable(name=recipe.data.name),
+        space=SpaceSource(),
+        schedule=recipe.schedule,
+        arm=(arm,),
+    )
+    assert recipe == plain
 
 
 def test_the_folder_example_is_one_plant(tmp_path: Path) -> None:

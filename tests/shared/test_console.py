@@ -115,3 +115,13 @@ def test_a_listing_in_a_pipe_has_each_row_on_one_line(
     Console().table("fleet", ["node", "release"], [["press-01", "a-line-with-a-long-name-0001"]])
 
     assert "│ press-01 │ a-line-with-a-long-name-0001 │\n" in capsys.readouterr().out
+
+
+def test_a_listing_too_wide_for_any_reader_of_a_pipe_tells_a_row_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    sentence = "a word and another " * 12
+
+    Console().table("methods", ["id", "name", "result"], [["A1", sentence, sentence], ["A2", "short", None]])
+
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first == f"- A1: name {sentence}, result {sentence}"
+    assert second == "- A2: name short"

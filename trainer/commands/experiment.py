@@ -77,11 +77,16 @@ def compare(
     from msgspec import to_builtins
 
     from trainer.experiment.page import markdown
-    from trainer.experiment.record import study_folders
+    from trainer.experiment.record import has_rounds, study_folders
     from trainer.experiment.report import build_report
 
     console = Console(as_json=as_json)
-    for folder in [folder for out in outs for folder in study_folders(out)]:
+    folders = [folder for out in outs for folder in study_folders(out)]
+    held = [folder for folder in folders if has_rounds(folder)]
+    for folder in folders if held else ():
+        if folder not in held:
+            console.warn(f"{folder}: no finished round yet; it is left out")
+    for folder in held or folders:
         report = build_report(folder)
         console.event("study", markdown(report), report=to_builtins(report))
 
@@ -130,10 +135,26 @@ def publish(
 @app.command("methods")
 def methods(
     *,
-    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where committed results lie.")] = Path(
-        "benchmarks/results"
-    ),
-    recipes: Recipes = Path("recipes"),
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Where committed results lie; benchmarks/results when absent.",
+        ),
+    ] = None,
+    recipes: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipes",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Where the recipes lie; recipes when absent.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List every method of the papers: its setting, what runs it, and what the newest result says beside the paper."""
@@ -143,7 +164,8 @@ def methods(
         standings,
     )
 
-    rows = [row_of(found) for found in standings(results, recipes)]
+    found = standings(results or Path("benchmarks/results"), recipes or Path("recipes"))
+    rows = [row_of(standing) for standing in found]
     Console(as_json=as_json).table("Methods", COLUMNS, rows)
 
 

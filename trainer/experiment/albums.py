@@ -55,16 +55,15 @@ class Albums:
             raise ConfigError(
                 f"data set {data.name}: {total} images of {height} x {width} take {needed / 2**30:.1f} GiB, at most {MOST_BYTES / 2**30:.0f} are held; set a smaller data.size_px"
             )
-        parts: dict[Split, Album] = {}
-        done = 0
-        for split, names in keys.items():
-            images = np.empty((len(names), height, width, data.channels), dtype=np.uint8)
-            labels = np.empty(len(names), dtype=np.uint8)
-            for place, key in enumerate(names):
-                images[place], labels[place] = data.image(key), data.label(key)
-                done += 1
-                step(done, total)
-            parts[split] = Album(images, labels)
+        parts: dict[Split, Album] = {
+            split: Album(
+                np.empty((len(names), height, width, data.channels), dtype=np.uint8),
+                np.empty(len(names), dtype=np.uint8),
+            )
+            for split, names in keys.items()
+        }
+        for split, place, image, label in data.walk(splits, step=step):
+            parts[split].images[place], parts[split].labels[place] = image, label
         data.check_classes(parts["train"].labels)
         return cls(parts, len(data.classes))
 

@@ -9,7 +9,7 @@ from shared.errors import ConfigError
 from shared.identity import sha256_hex
 from trainer.experiment.classification_ground import classification_ground
 from trainer.experiment.click_ground import click_ground
-from trainer.experiment.cutting import Pixels, Superpixels
+from trainer.experiment.cutting import Pixels, Superpixels, UnitTable
 from trainer.experiment.datasets.dataset import DataSet, Request, Split
 from trainer.experiment.datasets.open import open_dataset
 from trainer.experiment.datasets.repeated import repeated_set
@@ -18,6 +18,7 @@ from trainer.experiment.learner import Ground
 from trainer.experiment.pictures import Pictures, padded
 from trainer.experiment.recipe import CEILING, Recipe
 from trainer.experiment.segmenting import SegmentationLearner
+from trainer.learning.networks import build_encoder, build_network
 from trainer.representation.space import SpaceModule, train_space
 
 #: The encoders halve five times.
@@ -52,6 +53,8 @@ def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     """Read what a study needs of a data set into memory."""
     if data.task == "segmentation":
         return _segmentation(recipe, data, step=step)
+    if recipe.unit != UnitTable():
+        raise ConfigError(f"unit: {data.name} has one class an image, which is its unit; leave the table away")
     return classification_ground(
         data,
         measured=measured_split(recipe, data),
@@ -73,9 +76,20 @@ def _watched(recipe: Recipe, data: DataSet, *, measured: Split) -> tuple[Split, 
     return ("val",)
 
 
+def _check_networks(recipe: Recipe, data: DataSet) -> None:
+    """Refuse an architecture or an encoder that nobody knows before the first training, not after the ceiling's."""
+    names = (CEILING, *(arm.name for arm in recipe.arms))
+    for learning in {recipe.learning_of(name) for name in names}:
+        build_network(learning, classes=len(data.classes), channels=data.channels)
+    for space in {recipe.space, *(recipe.space_of(name) for name in names)}:
+        if space.source in {"simclr", "untrained"}:
+            build_encoder(space.encoder, channels=data.channels)
+
+
 def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     split = measured_split(recipe, data)
     rule = recipe.unit.rule
+    _check_networks(recipe, data)
     if isinstance(rule, Superpixels | Pixels):
         return click_ground(recipe, rule, data, measured=split, step=step)
     watched = _watched(recipe, data, measured=split)

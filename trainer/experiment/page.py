@@ -29,7 +29,7 @@ def markdown(report: StudyReport) -> str:
     counts = _some(sorted({count for arm in report.arms for count in arm.labels}))
     ceiling = "not held" if report.ceiling is None else plus_minus(report.ceiling)
     lines = [
-        f"# {report.title}",
+        f"# {_line(report.title)}",
         "",
         f"{report.data}, {report.measure} on {report.split} ({report.split_kind} split); all labels: {ceiling}.",
         f"{report.machine}; recipe {report.name} {report.recipe_hash[:12]}; {report.date}.",
@@ -91,4 +91,13 @@ def _at(arm: ArmReport, count: int) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
+    return [f"| {' | '.join(map(_cell, cells))} |" for cells in (columns, ["---"] * len(columns), *rows)]
+
+
+def _cell(text: str) -> str:
+    """Keep the name of a class or an arm from ending its cell."""
+    return _line(text).replace("|", r"\|")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -10,7 +10,7 @@ from typing import Final, Self
 import numpy as np
 
 from shared.console import Step
-from shared.errors import ConfigError
+from shared.errors import ConfigError, InputError
 from shared.geometry import Image
 from trainer.experiment.datasets.dataset import DataSet, Split
 from trainer.experiment.units import UnitRule, Units
@@ -54,17 +54,21 @@ class Pictures:
             raise ConfigError(
                 f"data set {data.name}: {total} images of {height} x {width} take {needed / 2**30:.1f} GiB, at most {MOST_BYTES / 2**30:.0f} are held; set a smaller data.size_px"
             )
-        parts: dict[Split, Part] = {}
-        done = 0
-        for split, names in keys.items():
-            images = np.empty((len(names), height, width, data.channels), dtype=np.uint8)
-            masks = np.empty((len(names), height, width), dtype=np.uint8)
-            for place, key in enumerate(names):
-                images[place], masks[place] = data.image(key), data.mask(key)
-                done += 1
-                step(done, total)
-            parts[split] = Part(images, masks)
+        parts: dict[Split, Part] = {
+            split: Part(
+                np.empty((len(names), height, width, data.channels), dtype=np.uint8),
+                np.empty((len(names), height, width), dtype=np.uint8),
+            )
+            for split, names in keys.items()
+        }
+        for split, place, image, mask in data.walk(splits, step=step):
+            parts[split].images[place], parts[split].masks[place] = image, mask
         data.check_classes(parts["train"].masks)
+        for split, part in parts.items():
+            if (part.masks == IGNORE).all():
+                raise InputError(
+                    f"data set {data.name}: no pixel of its {split} split has a class, all are {IGNORE}; give masks that say more, or set data.measured to another split"
+                )
         units = Units(rule, [(key, (height, width)) for key in keys["train"]])
         where = [place for place, key in enumerate(keys["train"]) for _ in units.of_image(key)]
         return cls(parts, units, where)

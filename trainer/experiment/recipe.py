@@ -186,7 +186,7 @@ def load_recipe(path: Path) -> Recipe:
         for row in recipe.rows
         if (unknown := {*recipe.speakers(row)} - names)
     ]
-    problems += _probe_problems(recipe) + _click_problems(recipe)
+    problems += _probe_problems(recipe) + _click_problems(recipe) + _informative_problems(recipe)
     if recipe.start == "kdpp" and recipe.space.source == "task":
         problems.append(
             'start "kdpp" with space.source "task": that encoder learns from the start set; name another source'
@@ -229,6 +229,19 @@ def _probe_problems(recipe: Recipe) -> list[str]:
         f'arm "{arm.name}": probe "{arm.probe}" with strategy "{arm.strategy}"; a probe goes with top'
         for arm in recipe.arms
         if arm.probe is not None and arm.strategy != "top"
+    ]
+
+
+def _informative_problems(recipe: Recipe) -> list[str]:
+    """Name the arms of MEAL whose rounds leave nothing to explore: all that is informative would come in."""
+    try:
+        largest = max(recipe.schedule.additions()[1:], default=0)
+    except ConfigError:
+        return []  # told as the schedule's own fault
+    return [
+        f'arm "{arm.name}": informative {arm.informative} and rounds of up to {largest}; {arm.strategy} chooses among the informative, give it more than a round'
+        for arm in recipe.arms
+        if arm.strategy in {"meal", "meal-ft"} and arm.informative <= largest
     ]
 
 

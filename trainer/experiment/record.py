@@ -5,6 +5,7 @@ part of one. Results of another recipe or another set are refused by name, never
 """
 
 import fcntl
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from shared.errors import InputError, StateError
 from shared.files import read_bounded, write_durably
-from trainer.experiment.recipe import Recipe
+from trainer.experiment.recipe import CEILING, Recipe
 
 STUDY_NAME: Final = "study.json"
 _LIMIT: Final = 1 << 30
@@ -55,6 +56,11 @@ class RoundRecord(Struct, frozen=True, kw_only=True):
     #: What computed it.
     machine: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what JSON would write as null, and nobody could read again."""
+        if not math.isfinite(self.value):
+            raise StateError(f"round {self.round}: its value on {self.split} is {self.value}; it is not written")
+
 
 class StudyRecord(Struct, frozen=True, kw_only=True):
     """What the results below a folder are of."""
@@ -84,6 +90,11 @@ def read_rounds(path: Path) -> list[RoundRecord]:
     if [record.round for record in rounds] != list(range(len(rounds))):
         raise InputError(f"{path}: rounds {[record.round for record in rounds]}; expected 0 to {len(rounds) - 1}")
     return rounds
+
+
+def has_rounds(folder: Path) -> bool:
+    """Say whether an arm of a study has finished a round."""
+    return any(path.stem != CEILING for path in folder.glob("seed-*/*.jsonl"))
 
 
 def write_rounds(path: Path, rounds: Sequence[RoundRecord]) -> None:

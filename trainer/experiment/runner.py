@@ -38,14 +38,20 @@ def run(
     """Hold every round of a recipe that ``out`` does not hold yet, of some arms or of all, and write its report."""
     study = _study(path, data=data, out=out, console=console, arms=arms)
     chosen = tuple(study.recipe.seeds if seeds is None else seeds)
-    ground = study.prepare()
-    if jobs > 1 and len(chosen) > 1:
-        # The children read the images themselves.
-        del ground
-        _in_children(study, path, seeds=chosen, jobs=jobs)
-    else:
-        for seed in chosen:
-            study.run_seed(ground, seed)
+    try:
+        ground = study.prepare()
+        if jobs > 1 and len(chosen) > 1:
+            # The children read the images themselves.
+            del ground
+            _in_children(study, path, seeds=chosen, jobs=jobs)
+        else:
+            for seed in chosen:
+                study.run_seed(ground, seed)
+    except KeyboardInterrupt:
+        console.warn(
+            f"{study.folder}: interrupted; finished rounds are kept there, run the same command again to go on"
+        )
+        raise
     written = write_report(study.folder)
     console.event("report", f"{written}: the report", path=str(written), study=study.name, seeds=list(chosen))
 
@@ -88,22 +94,23 @@ def _study(path: Path, *, data: Path | None, out: Path, console: Console, arms: 
 
 def read_seeds(text: str) -> tuple[int, ...]:
     """Read ``0,1,2``."""
-    return _read_numbers("--seeds", text, least=0)
+    return _read_numbers("--seeds", text, least=0, most=2**32 - 1)
 
 
 def read_labels(text: str) -> tuple[int, ...]:
     """Read ``60,360``."""
-    return _read_numbers("--labels", text, least=1)
+    return _read_numbers("--labels", text, least=1, most=10**9)
 
 
-def _read_numbers(option: str, text: str, *, least: int) -> tuple[int, ...]:
+def _read_numbers(option: str, text: str, *, least: int, most: int) -> tuple[int, ...]:
     try:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if not numbers or min(numbers) < least or len(set(numbers)) < len(numbers):
+    inside = all(least <= number <= most for number in numbers)
+    if not numbers or not inside or len(set(numbers)) < len(numbers):
         raise ConfigError(
-            f'{option} "{text}": expected different whole numbers from {least}, as in {least},{least + 1},{least + 2}'
+            f'{option} "{text[:60]}": expected different whole numbers from {least} to {most}, as in {least},{least + 1},{least + 2}'
         )
     return numbers
 

@@ -26,7 +26,8 @@ from trainer.experiment.record import Picks, RoundRecord, StudyRecord, claimed, 
 from trainer.experiment.walk import FirstRound, Walk, choose_start
 from trainer.selection.numbers import Vectors
 
-_THOUSAND: Final = 1000
+#: A seed's progress is told in percent: a round is too long a step, and its parts are no unit that anyone counts.
+_PERCENT: Final = 100
 #: No arm has an empty name: the recipe's own space, in which near-duplicates of all arms are told.
 COMMON: Final = ""
 
@@ -230,22 +231,23 @@ class _Seed:
     def _skip(self, rounds: int) -> None:
         self._skipped += rounds
         self._held += rounds
-        self.step(self._held * _THOUSAND, self._total * _THOUSAND)
+        self._progress(0.0)
 
     def _inner(self) -> Step:
         """Tell a round's progress as a part of the seed's."""
-        return lambda done, total: self.step(
-            self._held * _THOUSAND + _THOUSAND * done // max(total, 1), self._total * _THOUSAND
-        )
+        return lambda done, total: self._progress(done / max(total, 1))
+
+    def _progress(self, share: float) -> None:
+        self.step(int(_PERCENT * (self._held + share) / self._total), _PERCENT)
 
     def _tell(self, arm: str, record: RoundRecord) -> None:
         self._held += 1
-        self.step(self._held * _THOUSAND, self._total * _THOUSAND)
+        self._progress(0.0)
         each = (self.study.clock.monotonic() - self._began) / (self._held - self._skipped)
         left = each * (self._total - self._held)
         self.study.console.event(
             "round",
-            f"seed {self.seed}, {arm}, round {record.round}: {record.value:.3f} with {record.labels} labels; about {_span(left)} left for this seed",
+            f"seed {self.seed}, {arm}, round {record.round}: {record.value:.3f} with {record.labels} labels; {_span(left)} left for this seed",
             study=self.study.name,
             seed=self.seed,
             arm=arm,
@@ -269,4 +271,6 @@ def _read_vectors(path: Path, *, count: int) -> Vectors:
 
 def _span(seconds: float) -> str:
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    if minutes < 1:
+        return "less than a minute"
+    return f"about {minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"about {minutes} min"

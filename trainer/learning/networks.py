@@ -27,12 +27,12 @@ def build_network(settings: LearningTable, *, classes: int, channels: int) -> nn
     architecture = settings.architecture
     if architecture not in ARCHITECTURES:
         raise ConfigError(
-            f'line.toml: learning.architecture is "{architecture}"; known architectures are {", ".join(ARCHITECTURES)}'
+            f'learning.architecture is "{architecture}"; known architectures are {", ".join(ARCHITECTURES)}'
         )
     widths = compact_widths(settings.encoder)
     if (architecture == "compact") != (widths is not None):
         raise ConfigError(
-            f'line.toml: learning.architecture "{architecture}" with encoder "{settings.encoder}"; compact goes with compact-<width>-<width>… and only with it'
+            f'learning.architecture "{architecture}" with encoder "{settings.encoder}"; compact goes with compact-<width>-<width>… and only with it'
         )
     if widths is not None:
         return CompactNet(channels=channels, classes=classes, widths=widths)
@@ -76,7 +76,7 @@ def compact_widths(name: str) -> tuple[int, ...] | None:
     widths = tuple(int(part) for part in name.split("-")[1:]) if _COMPACT.fullmatch(name) else (0,)
     if widths[0] < 4 or not all(low <= high for low, high in pairwise(widths)):
         raise ConfigError(
-            f'line.toml: encoder "{name[:60]}"; expected compact-<width>-<width>… with one to four widths from 4 that do not fall'
+            f'encoder "{name[:60]}"; expected compact-<width>-<width>… with one to four widths from 4 that do not fall'
         )
     return widths
 
@@ -109,4 +109,4 @@ class _door:  # noqa: N801  # reads as a with-statement
         self._warnings.__exit__(None, None, None)
         if isinstance(error, (KeyError, RuntimeError, ValueError, NotImplementedError)):
             text = str(error).strip("'\"").splitlines()[0][:120]
-            raise ConfigError(f'line.toml: {self._key} "{self._name[:60]}": {text}') from None
+            raise ConfigError(f'{self._key} "{self._name[:60]}": {text}') from None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shared.console import Console
-from shared.errors import InputError
+from shared.errors import InputError, WinnowError
 from shared.images import encode_image
 from tests.trainer.experiment.studies import RECIPE, write_recipe, write_tiny_set
 from tests.trainer.learning.classification.pictures import quadrants, quiet
@@ -26,7 +26,7 @@ def refused(sets: Path, text: str = RECIPE) -> str:
     """Run a study, and return how it was refused; nothing was learned."""
     out = sets.parent / "out"
 
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(WinnowError) as caught:
         run(write_recipe(sets.parent, text), data=sets, out=out, seeds=None, jobs=1, console=Console(as_json=True))
 
     assert not list(out.rglob("*.jsonl"))
@@ -58,6 +58,35 @@ def test_a_mask_of_another_size_is_told_with_its_file(sets: Path) -> None:
     told = refused(sets, RECIPE.replace('name = "tiny"', 'name = "tiny"\nsize_px = [32, 32]'))
 
     assert "masks/a3.png: 32 x 16 pixels, its image is 32 x 32" in told
+
+
+def test_every_mask_that_cannot_be_used_is_told_at_once(sets: Path) -> None:
+    for name in ("a3", "a10"):
+        (sets / "tiny" / "masks" / f"{name}.png").write_bytes(encode_image(np.full((32, 32), 9, dtype=np.uint8)))
+
+    told = refused(sets)
+
+    assert "masks/a3.png: undeclared values 9 (1024 px)" in told
+    assert "masks/a10.png: undeclared values 9 (1024 px)" in told
+    assert told.endswith("data set tiny: 2 faults")
+
+
+def test_a_measured_split_of_which_nothing_is_known_measures_nothing(sets: Path) -> None:
+    for name in ("a10", "a11"):
+        (sets / "tiny" / "masks" / f"{name}.png").write_bytes(encode_image(np.full((32, 32), 255, dtype=np.uint8)))
+
+    assert "data set tiny: no pixel of its test split has a class, all are 255" in refused(sets)
+
+
+def test_an_encoder_that_nobody_knows_is_told_before_anything_is_learned(sets: Path) -> None:
+    told = refused(
+        sets,
+        RECIPE.replace(
+            '[space]\nsource = "untrained"\nencoder = "compact-8"', '[space]\nsource = "simclr"\nencoder = "resnet99"'
+        ),
+    )
+
+    assert told.startswith('space.encoder "resnet99": ')
 
 
 def test_one_image_is_no_set(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ConfigError, InputError, StateError
 from shared.ways import Measure
+from tests.trainer.experiment.studies import write_recipe
 from tests.trainer.learning.classification.pictures import quadrants, quiet
 from trainer.experiment.albums import Albums
 from trainer.experiment.classification_ground import classification_ground
@@ -18,9 +19,10 @@ from trainer.experiment.datasets.arrays import ArraySource, load_arrays
 from trainer.experiment.datasets.dataset import DataSet, Request
 from trainer.experiment.datasets.open import open_dataset
 from trainer.experiment.draws import random_start
+from trainer.experiment.grounds import lay_ground
 from trainer.experiment.learner import Ground, Labelled, Stopped
 from trainer.experiment.opinions import of_dropout
-from trainer.experiment.recipe import SpaceSource, StudyAcquisition
+from trainer.experiment.recipe import SpaceSource, StudyAcquisition, load_recipe
 from trainer.learning.classification.measures import MEASURES, uncertainty
 from trainer.learning.classification.predicting import logits_of
 from trainer.learning.classification.settings import ClassifierTable
@@ -226,6 +228,13 @@ def test_labels_of_one_class_are_refused(albums: Albums) -> None:
 def test_no_label_at_all_is_refused(albums: Albums) -> None:
     with pytest.raises(InputError, match="0 images and 0 labels"):
         learner(albums).fit(Labelled((), 0), seed=1, step=quiet)
+
+
+def test_a_unit_that_cuts_images_of_one_class_is_refused(tiny: DataSet, tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path))
+
+    with pytest.raises(ConfigError, match="unit: tiny has one class an image"):
+        lay_ground(recipe, tiny, step=quiet)
 
 
 @pytest.mark.parametrize("unit", [-1, 72])

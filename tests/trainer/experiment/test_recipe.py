@@ -89,6 +89,11 @@ def test_all_faults_are_told_at_once_each_with_its_key(tmp_path: Path) -> None:
         ("context_px = 4", "context_px = 4\nfull = true", "a full image has no margin"),
         ('kind = "parts"', 'kind = "whole"', 'unit.kind "whole" with cols, rows; it takes no size'),
         ("seeds = [0]", "seeds = [1, 1]", "seeds: [1, 1]; expected different ones"),
+        (
+            'name = "kdpp"',
+            'name = "explorer"\nstrategy = "meal"\ninformative = 4',
+            'arm "explorer": informative 4 and rounds of up to 4; meal chooses among the informative',
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(old: str, new: str, told: str, tmp_path: Path) -> None:

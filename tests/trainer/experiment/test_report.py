@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from deploy.cli import main
-from shared.errors import InputError
+from shared.errors import InputError, StateError
 from tests.trainer.experiment.studies import RECIPE, record_of, write_recipe, write_rounds_of
 from trainer.experiment.curve_plot import draw_curves
 from trainer.experiment.page import markdown
@@ -188,6 +189,44 @@ def test_the_commands_give_the_report_to_people_and_machines(
     assert told[1] == "# tiny boxes"
     assert json.loads(told[-1])["id"] == "E6"
     assert drawn.read_bytes().startswith(SIGNATURE)
+
+
+def test_a_study_without_a_finished_round_stops_the_comparison_of_no_other(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = study.parent / "begun"
+    open_study(begun, read_study(study))
+
+    assert main(["experiment", "compare", str(study.parent), "--json"]) == 0
+
+    told = capsys.readouterr()
+    assert [json.loads(line)["report"]["title"] for line in told.out.splitlines()] == ["tiny boxes"]
+    assert "begun: no finished round yet; it is left out" in told.err.replace("\n", "")
+    assert main(["experiment", "compare", str(begun)]) == 1
+
+
+def test_a_name_with_a_bar_ends_no_cell(study: Path) -> None:
+    report = replace(build_report(study), title="two\nlines", classes=("background", "light|shade", "dark"))
+
+    page = markdown(report).splitlines()
+
+    assert page[0] == "# two lines"
+    assert "| arm, at its end | background | light\\|shade | dark |" in page
+
+
+def test_a_value_that_is_no_number_is_not_written(study: Path) -> None:
+    before = (study / "seed-0" / "top.jsonl").read_bytes()
+
+    with pytest.raises(StateError, match="its value on test is nan"):
+        write_rounds_of(study, 0, "top", [float("nan")])
+
+    assert (study / "seed-0" / "top.jsonl").read_bytes() == before
+
+
+def test_a_folder_of_recipes_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "methods", "--recipes", str(tmp_path / "nope")]) == 2
+
+    assert "nope' does not exist; see winnow experiment methods --help" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_study_is_named(study: Path, tmp_path: Path) -> None:

@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from deploy.cli import main
 from shared.console import Console
 from shared.errors import ConfigError, StateError
 from tests.trainer.experiment.studies import RECIPE, write_recipe, write_tiny_set
 from trainer.experiment.draws import fit_seed, random_start, space_seed
 from trainer.experiment.learner import Labelled
 from trainer.experiment.record import RoundRecord, claimed, open_study, read_rounds, read_study
-from trainer.experiment.runner import run
+from trainer.experiment.runner import read_seeds, run
 from trainer.experiment.segmenting import FittedSegmentation, SegmentationLearner
-from trainer.experiment.walk import near_duplicate_share
+from trainer.experiment.walk import Walk, near_duplicate_share
 
 ROOT = Path(__file__).resolve().parents[3]
 ARMS = ("random", "top", "kdpp")
@@ -273,6 +274,30 @@ def test_an_arm_that_cannot_choose_ends_no_other(
     assert {name: len(held) for name, held in rounds.items()} == {"random": 2, "top": 2, "kdpp": 2, "ceiling": 1}
     assert not (tmp_path / "out" / "boxes" / "seed-0" / "literal.jsonl").exists()
     assert "seed 0, literal:" in " ".join(capsys.readouterr().err.split())
+
+
+def test_whoever_interrupts_a_study_is_told_how_it_goes_on(
+    unbroken: Path, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_args: object, **_words: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Walk, "hold", interrupted)
+    words = ["experiment", "run", str(write_recipe(tmp_path)), "--data", str(sets), "--out", str(tmp_path / "out")]
+
+    assert main(words) == 130
+
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.endswith("boxes: interrupted; finished rounds are kept there, run the same command again to go on")
+    monkeypatch.undo()
+    assert main(words) == 0
+    assert untimed(rounds_of(tmp_path / "out" / "boxes")) == untimed(rounds_of(unbroken))
+
+
+@pytest.mark.parametrize("seeds", ["0,4294967296", "-1", "1,1", "one", ""])
+def test_seeds_that_no_draw_can_begin_with_are_refused(seeds: str) -> None:
+    with pytest.raises(ConfigError, match=r"--seeds .*: expected different whole numbers from 0 to 4294967295"):
+        read_seeds(seeds)
 
 
 def test_results_of_other_labels_are_refused_and_kept(sets: Path, tmp_path: Path) -> None:

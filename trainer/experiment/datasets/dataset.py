@@ -5,7 +5,7 @@ the keys is a shuffle by the experiment's seed. ``origin`` names the file for me
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -124,24 +124,27 @@ class DataSet:
         """Name the file behind a key: for messages and pictures, never for a strategy."""
         return self.source.origin(self.items[key])
 
-    def check(self, step: Step | None = None) -> None:
-        """Read every image and its truth once, and name all that cannot be used."""
-        keys = [key for keys in self.splits.values() for key in keys]
+    def truth(self, key: str) -> NDArray[np.uint8]:
+        """Read what a model is to say of an image: ``(h, w)`` classes of its pixels, or ``()`` of the whole."""
+        return self.mask(key) if self.task == "segmentation" else np.array(self.label(key), dtype=np.uint8)
+
+    def walk(self, splits: Sequence[Split], *, step: Step) -> Iterator[tuple[Split, int, Image, NDArray[np.uint8]]]:
+        """Read the images of some splits, each with its place there and its truth.
+
+        What cannot be used is passed over and refused at the end, all of it at once.
+        """
+        places = [(split, place, key) for split in splits for place, key in enumerate(self.splits[split])]
         problems: list[str] = []
-        for done, key in enumerate(keys, start=1):
+        for done, (split, place, key) in enumerate(places, start=1):
             try:
-                self._check(self.items[key])
+                image, truth = self.image(key), self.truth(key)
             except InputError as error:
                 problems += error.problems
-            if step is not None:
-                step(done, len(keys))
+            else:
+                yield split, place, image, truth
+            step(done, len(places))
         if problems:
             refuse(problems, where=f"data set {self.name}")
-
-    def _check(self, item: int) -> None:
-        image, truth = self.source.image(item), self.source.truth(item)
-        if truth.ndim and truth.shape != image.shape[:2]:
-            raise InputError(_unlike(self.source.origin(item), image.shape, truth))
 
     def check_classes(self, truth: NDArray[np.uint8]) -> None:
         """Refuse a training split, ``truth`` its classes, that never shows a class: nothing can learn it, and its value would be no result."""
@@ -203,7 +206,8 @@ def refuse(problems: Sequence[str], *, where: Path | str) -> NoReturn:
     shown = list(problems[:_MOST_FAULTS])
     if len(problems) > len(shown):
         shown.append(f"and {len(problems) - len(shown)} more like these")
-    raise InputError("\n".join([*shown, f"{where}: {len(problems)} faults"]), problems=tuple(problems))
+    count = "1 fault" if len(problems) == 1 else f"{len(problems)} faults"
+    raise InputError("\n".join([*shown, f"{where}: {count}"]), problems=tuple(problems))
 
 
 def _unlike(origin: str, size: tuple[int, ...], mask: NDArray[np.uint8]) -> str:
