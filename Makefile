@@ -29,7 +29,7 @@ demo: setup
 
 # Each prints its own table; loop takes a quarter of an hour, selection half an hour.
 bench: setup
-	@set -e; for name in learning loop selection rescore steel_line stream uplink; do $(BIN)/python -m "benchmarks.$$name" $(ARGS); done
+	@set -e; for name in edge learning loop selection rescore steel_line stream uplink; do $(BIN)/python -m "benchmarks.$$name" $(ARGS); done
 
 # The long tests, the faults at full length among them (docs/faults.md), and every property with many more examples.
 soak: setup

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from edge_agent.courier.ballast import Ballast
+from edge_agent.courier.ballast import BALLAST_BYTES, BALLAST_NAME, Ballast
 from edge_agent.courier.room import Disk, look_at
 from edge_agent.courier.spool_file import FullDiskError, SpoolFile
 from edge_agent.courier.tally import Tally
@@ -136,10 +136,10 @@ class Spool:
 
     @classmethod
     def open(
-        cls, path: Path, *, cap_bytes: int, ballast_bytes: int = 8 << 20, disk: Callable[[Path], Disk] = look_at
+        cls, path: Path, *, cap_bytes: int, ballast_bytes: int = BALLAST_BYTES, disk: Callable[[Path], Disk] = look_at
     ) -> Self:
         """Open or make the spool beside its ballast and its tally."""
-        ballast = Ballast(path.with_name("ballast"), size_bytes=ballast_bytes)
+        ballast = Ballast(path.with_name(BALLAST_NAME), size_bytes=ballast_bytes)
         try:
             opened = open_database(path, schema=_SCHEMA)
         finally:

@@ -7,10 +7,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Final
 
+from edge_agent.courier.ballast import BALLAST_BYTES, BALLAST_NAME, Ballast
 from edge_agent.courier.room import look_at
 from edge_agent.doctor.findings import (
     Finding,
@@ -100,6 +102,8 @@ def _disk(agent: AgentConfig, lines: dict[str, LineConfig], paths: NodePaths, cl
     place = paths.root if paths.root.is_dir() else paths.root.parent
     try:
         disk = look_at(place / paths.spool.name)
+        # A node that was never started has yet to take its ballast from what is free.
+        due_bytes = Ballast(place / BALLAST_NAME, size_bytes=BALLAST_BYTES).due_bytes()
         sync_ms = _sync_ms(place, clock)
     except OSError as error:
         advice = "the node needs a directory that it may write to"
@@ -107,7 +111,7 @@ def _disk(agent: AgentConfig, lines: dict[str, LineConfig], paths: NodePaths, cl
         return
     held, cap = _held_bytes(paths.spool), agent.spool.cap_bytes
     yield judge_disk(str(place), free_bytes=disk.free_bytes, held_bytes=held, cap_bytes=cap, sync_ms=sync_ms)
-    yield judge_spool(agent, lines, held_bytes=held, disk=disk)
+    yield judge_spool(agent, lines, held_bytes=held, disk=replace(disk, free_bytes=disk.free_bytes - due_bytes))
 
 
 def _held_bytes(spool: Path) -> int:

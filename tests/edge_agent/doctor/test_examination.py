@@ -1,6 +1,7 @@
 """The examination of a node: with everything there, with nothing there, and while the node runs."""
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -135,6 +136,28 @@ def test_a_spool_that_was_set_aside_does_not_count_as_held(
     _, found = doctor(path)
 
     assert "(34 MB at" in found["spool"]["says"]
+
+
+def test_the_doctor_of_a_node_that_never_ran_counts_on_what_its_spool_will_have(
+    agent_toml: AgentToml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "agent"
+    node.mkdir(exist_ok=True)
+
+    disk = shutil.disk_usage(node)
+
+    def small_disk(_path: object) -> Any:
+        used = sum(file.stat().st_size for file in node.rglob("*") if file.is_file())
+        return disk._replace(total=24_000_000, free=24_000_000 - used)
+
+    monkeypatch.setattr("shutil.disk_usage", small_disk)
+
+    _, found = doctor(agent_toml())
+
+    spool = Spool.open(node / "spool.db", cap_bytes=1 << 30)
+    (said,) = re.findall(r"\((\d+) MB at", found["spool"]["says"])
+    assert int(said) == round(spool.cap_bytes / 1e6)
+    assert (node / "ballast").stat().st_size == 1_500_000
 
 
 def test_without_broker_and_store_each_is_a_fault_with_its_advice(agent_toml: AgentToml, tmp_path: Path) -> None:
