@@ -1,5 +1,3 @@
-import re
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,46 +13,8 @@ from shared.config import (
     read_secret,
 )
 from shared.errors import ConfigError
-from shared.sources import FolderSource, SteelLineSource, masked
-
-LINE = """
-line = "strip"
-classes = [{ name = "steel" }, { name = "scratch", colour = "#ff0000" }]
-"""
-SITE = """
-site = "plant-1"
-lines = ["line.toml"]
-"""
-AGENT = """
-node = "press-03"
-site = "plant-1"
-lines = ["line.toml"]
-[[cameras]]
-name = "top"
-line = "strip"
-source = { type = "folder", path = "images" }
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "line.toml").write_text(LINE)
-    (tmp_path / "site.toml").write_text(SITE)
-    (tmp_path / "agent.toml").write_text(AGENT)
-    return tmp_path
-
-
-def line_file(folder: Path, text: str) -> Path:
-    path = folder / "line.toml"
-    path.write_text(text)
-    return path
-
-
-def problems_of(path: Path, load: Callable[[Path], object]) -> tuple[str, ...]:
-    with pytest.raises(ConfigError) as refused:
-        load(path)
-    assert str(refused.value) == "\n".join(refused.value.problems)
-    return refused.value.problems
+from shared.sources import FolderSource
+from tests.shared.configured import AGENT, LINE, SITE, line_file, problems_of
 
 
 def test_a_line_needs_only_its_name_and_classes(folder: Path) -> None:
@@ -86,54 +46,6 @@ def test_a_site_and_a_node_bring_the_lines_they_name(folder: Path) -> None:
     assert isinstance(agent, AgentConfig)
     assert site_lines == agent_lines == {"strip": load_line(folder / "line.toml")}
     assert agent.cameras[0].source == FolderSource(path="images")
-
-
-def test_the_kind_of_a_camera_is_its_type(folder: Path) -> None:
-    (folder / "line.toml").write_text(LINE + "[simulator]\n")
-    (folder / "agent.toml").write_text(
-        AGENT.replace('type = "folder", path = "images"', 'type = "steel_line", last_frame = 9')
-    )
-
-    agent, _ = load_agent(folder / "agent.toml")
-
-    assert agent.cameras[0].source == SteelLineSource(last_frame=9)
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ('{ type = "folder", path = "i", pattern = "" }', 'top.source.pattern is ""'),
-        ('{ type = "folder", path = "i", pattern = "/etc/*" }', 'top.source.pattern is "/etc/*"'),
-        ('{ type = "folder", path = "i", pattern = "../*/p*.png" }', 'top.source.pattern is "../*/p*.png"'),
-        ('{ type = "folder", path = "i", pattern = "a/.." }', 'top.source.pattern is "a/.."'),
-        ('{ type = "folder", path = "i", processed = "./i/" }', 'top.source.processed is "./i/", the folder that'),
-        ('{ type = "folder", path = ".", failed = "." }', 'top.source.failed is ".", the folder that'),
-        ('{ type = "folder", path = "i", loop = true, processed = "p" }', "top.source.loop reads files again"),
-        ('{ type = "folder", path = "i", ids = "(" }', "top.source.ids is"),
-        ('{ type = "folder", path = "i", ids = "part[0-9]+" }', "which has no named group"),
-        ('{ type = "folder", path = "i", ids = "(?P<Part>.)" }', '"Part" is no name for an id'),
-        ('{ type = "rtsp", url = "http://cam/x" }', "top.source.url is no address of a stream"),
-        ('{ type = "rtsp", url = "rtsp://cam/x", password_file = "p" }', "without a username"),
-    ],
-)
-def test_a_source_that_cannot_be_is_refused_with_its_key(folder: Path, source: str, words: str) -> None:
-    path = folder / "agent.toml"
-    path.write_text(AGENT.replace('{ type = "folder", path = "images" }', source))
-
-    (problem,) = problems_of(path, load_agent)
-
-    assert problem.startswith(f"{path}: cameras.top.source.")
-    assert words in problem
-
-
-def test_an_unknown_kind_of_source_is_told_with_the_known_ones(folder: Path) -> None:
-    path = folder / "agent.toml"
-    path.write_text(AGENT.replace('type = "folder"', 'type = "foldr"'))
-
-    (problem,) = problems_of(path, load_agent)
-
-    wanted = 'cameras[0].source.type is "foldr"; known are folder, video, rtsp, steel_line, plugin'
-    assert problem == f"{path}: {wanted}"
 
 
 @pytest.mark.parametrize("key", ["releases_url", "host"])
@@ -170,51 +82,6 @@ def test_a_secret_that_is_no_password_is_refused(tmp_path: Path, data: bytes, wh
         read_secret(path)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "rtsp://root:geheim@cam/x",
-        "http://root:geheim@cam/x",
-        "rtsp://cam/x?password=geheim@",
-        "rtsp://root:/geheim@cam/x",
-        "rtsp://root:a@b/geheim@cam/x",
-        "rtsp://root:12345/geheim@cam/x",
-        "rtsp:/root:geheim@cam/x",
-        "rtsp://root:geheim 1@cam/x",
-        "root:geheim@cam/x",
-    ],
-)
-def test_a_password_in_an_address_is_never_repeated(folder: Path, url: str) -> None:
-    path = folder / "agent.toml"
-    path.write_text(AGENT.replace('type = "folder", path = "images"', f'type = "rtsp", url = "{url}", tip = 1'))
-
-    with pytest.raises(ConfigError) as refused:
-        load_agent(path)
-
-    path.write_text(AGENT.replace('type = "folder", path = "images"', f'type = "rtsp", url = "{url}"'))
-    said = str(refused.value)
-    if "?" not in url:
-        said += "".join(problems_of(path, load_agent))
-    assert "geheim" not in said + masked(url)
-
-
-@pytest.mark.parametrize(
-    ("ids", "words"),
-    [
-        ('{ recipe = "" }', 'top.ids: id recipe is ""'),
-        ('{ Recipe = "thin" }', 'top.ids: "Recipe" is no name for an id'),
-        ("{ " + ", ".join(f'a{n} = "x"' for n in range(9)) + " }", "top.ids: 9 ids, at most 8 ride along"),
-    ],
-)
-def test_ids_that_cannot_ride_along_are_refused(folder: Path, ids: str, words: str) -> None:
-    path = folder / "agent.toml"
-    path.write_text(AGENT + f"ids = {ids}\n")
-
-    (problem,) = problems_of(path, load_agent)
-
-    assert words in problem
-
-
 def test_a_misspelt_key_is_refused_with_the_key_that_was_meant(folder: Path) -> None:
     path = line_file(folder, LINE + "[budget]\npatches_per_our = 100\n")
 
@@ -237,23 +104,6 @@ def test_an_unknown_key_is_named_with_its_place(folder: Path, text: str, place: 
     (problem,) = problems_of(line_file(folder, text), load_line)
 
     assert f"{place} is not a known key; known keys are " in problem
-
-
-def test_an_unknown_key_of_a_camera_source_is_held_against_its_own_kind(folder: Path) -> None:
-    path = folder / "agent.toml"
-    path.write_text(AGENT.replace('path = "images"', 'path = "images", first_frame = 1'))
-
-    (problem,) = problems_of(path, load_agent)
-
-    assert '"cameras[0].source.first_frame" is not a known key; known keys are path, pattern, loop, poll_s' in problem
-
-
-def test_views_in_colour_need_three_channels(folder: Path) -> None:
-    path = line_file(folder, LINE + "[space]\nrecipe = 'colour'\n")
-
-    (problem,) = problems_of(path, load_line)
-
-    assert problem == (f'{path}: space.recipe is "colour" but geometry.channels is 1; it takes 3: use "grey" or "auto"')
 
 
 def test_every_faulty_table_is_reported_in_one_go(folder: Path) -> None:
@@ -294,139 +144,6 @@ def test_a_table_with_a_wrong_key_and_a_wrong_value_names_both_or_the_rest_next_
 )
 def test_numbers_that_mean_nothing_are_refused(folder: Path, table: str, reason: str) -> None:
     (problem,) = problems_of(line_file(folder, LINE + table), load_line)
-
-    assert reason in problem
-
-
-def test_settings_of_a_selection_that_do_not_go_together_are_reported_together(folder: Path) -> None:
-    settings = """
-strategy = "greedy"
-sampler = "dense"
-weighting = "eq3-distance"
-a = 0.7
-batch = 20
-[selection.quota]
-by = "camera"
-places = { "press-03/top" = 15 }
-"""
-    (folder / "line.toml").write_text(f"{LINE}[selection]{settings}[gate]\nmax_drop = 3\n")
-
-    with pytest.raises(ConfigError) as refused:
-        load_line(folder / "line.toml")
-
-    told = "\n".join(refused.value.problems)
-    assert len(refused.value.problems) == 5
-    assert 'selection.sampler is "dense"; strategy "greedy" takes auto, lazy, block' in told
-    assert 'selection.weighting is "eq3-distance"; strategy "greedy" takes quality' in told
-    assert 'selection.a + selection.b is 1.3; weighting "eq3-distance" is a kernel up to 1' in told
-    assert "selection.quota.places: 15 in all; of a batch of 20, 14 are left beside the reference set" in told
-    assert "gate.max_drop" in told
-
-
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ('strategy = "kdpp"\nsampler = "lowrank"', 'selection.sampler is "lowrank" and selection.weighting is "quality"'),
-        ('strategy = "kdpp"\nsampler = "lowrank"\nweighting = "diversity"', 'selection.weighting is "diversity", which has full rank'),
-        ('strategy = "kdpp"\nsampler = "lazy"', 'selection.sampler is "lazy"; strategy "kdpp" takes auto, block, dense, lowrank'),
-        ('strategy = "top"\nsampler = "block"', 'selection.sampler is "block"; strategy "top" takes auto'),
-        ('weighting = "eq3-distance"\nb = 0.61', "selection.a + selection.b is 1.01"),
-        ('strategy = "best"', 'selection.strategy is "best"; known are kdpp, greedy, kmeans'),
-        ('weighting = "eq3"', 'selection.weighting is "eq3"; known are quality, eq3-distance, eq3-literal, diversity'),
-        ("stride = 0", "selection.stride"),
-        ("informative = 0", "selection.informative"),
-        ("near_duplicates = 1.0", "selection.near_duplicates"),
-        ('quota = { by = "node" }', 'selection.quota.by is "node"; known are camera, class'),
-        ('quota = { by = "class", places = { scrtch = 2 } }', '"scrtch" is not a class of the line; known classes are steel'),
-        ('quota = { by = "camera", places = { top = 2 } }', '"top" is not a camera; expected node/camera'),
-        ('quota = { by = "camera", places = { "n/top" = 0 } }', "selection.quota.places"),
-    ],
-)  # fmt: skip
-def test_a_selection_that_cannot_be_made_is_refused_at_load(folder: Path, settings: str, reason: str) -> None:
-    (folder / "line.toml").write_text(f"{LINE}[selection]\n{settings}\n")
-
-    with pytest.raises(ConfigError, match=re.escape(reason)):
-        load_line(folder / "line.toml")
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        'strategy = "kdpp"\nweighting = "eq3-literal"',
-        'strategy = "kdpp"\nweighting = "eq3-distance"\nsampler = "lowrank"',
-        'strategy = "kdpp"\nweighting = "eq3-distance"\na = 0.3\nb = 0.7',
-        'strategy = "greedy"\nsampler = "lazy"',
-        'strategy = "kdpp"\nsampler = "dppy-mcmc"',
-        'sampler = "lazy"',
-        'quota = { by = "class", places = { scratch = 140 } }',
-    ],
-)
-def test_a_selection_that_can_be_made_is_loaded(folder: Path, settings: str) -> None:
-    (folder / "line.toml").write_text(f"{LINE}[selection]\n{settings}\n")
-
-    assert load_line(folder / "line.toml").selection.batch == 200
-
-
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ('measure = "entrpy"', 'acquisition.measure is "entrpy"; known are entropy, least-confidence, margin'),
-        ('aggregation = "max"', 'acquisition.aggregation is "max"; known are mean, sum, count, top'),
-        ('measure = "bald"', 'acquisition.measure is "bald" without a committee; set heads or mc-dropout'),
-        ('measure = "bald"\ncommittee = "ensemble"', 'acquisition.committee is "ensemble"; a round trains one model'),
-        ('committee = "mc-dropout"\non_node = "entropy"', 'acquisition.measure is "entropy", which asks one model'),
-        ('measure = "bald"\ncommittee = "mc-dropout"', "its members are random draws, which no task graph can compute"),
-        ('measure = "odin"\nepsilon = 0.1', 'its step needs a gradient, which no task graph can compute; set acquisition.on_node to "entropy"'),
-        ('measure = "class-variance"\ncommittee = "heads"', "class-variance needs them, one above 0, and only it"),
-        ("class_weights = { scratch = 1 }", 'acquisition.measure is "entropy" with class_weights'),
-        ('measure = "class-variance"\ncommittee = "heads"\nclass_weights = { scrtch = 1 }', '"scrtch" is not a class of the line'),
-        ('measure = "class-variance"\ncommittee = "heads"\nclass_weights = { scratch = -1 }', "acquisition.class_weights"),
-        ("members = 1", "acquisition.members"),
-    ],
-)  # fmt: skip
-def test_an_acquisition_that_cannot_be_made_is_refused_at_load(folder: Path, settings: str, reason: str) -> None:
-    (folder / "line.toml").write_text(f"{LINE}[acquisition]\n{settings}\n")
-
-    with pytest.raises(ConfigError, match=re.escape(reason)):
-        load_line(folder / "line.toml")
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        'committee = "heads"',
-        'measure = "bald"\ncommittee = "heads"',
-        'measure = "bald"\ncommittee = "mc-dropout"\non_node = "entropy"',
-        'measure = "odin"',
-        'measure = "odin"\nepsilon = 0.1\non_node = "entropy"',
-        'measure = "class-variance"\ncommittee = "heads"\nclass_weights = { scratch = 1.0 }',
-        'aggregation = "count"\nthreshold = 0.5',
-    ],
-)
-def test_an_acquisition_that_can_be_made_is_loaded(folder: Path, settings: str) -> None:
-    (folder / "line.toml").write_text(f"{LINE}[acquisition]\n{settings}\n")
-
-    assert load_line(folder / "line.toml").acquisition.members == 4
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (LINE.replace("scratch", "steel"), 'classes: "steel" is named twice'),
-        (LINE + "[gate]\nclass_floors = { scrtch = 0.5 }\n", 'gate.class_floors: "scrtch" is not a class'),
-        (LINE + '[labelling]\nsource = "oracle"\n', "there is no [simulator] table"),
-        (LINE + "[geometry]\ncell_px = 100\n", "not a multiple of cell_px"),
-        (
-            LINE + "[learning]\nencoder = 'resnet18'\nencoder_from = 'space'\n",
-            'and space.encoder "resnet34"; give both one name',
-        ),
-        (LINE + "[gate]\nclass_patches = 3\n", "gate.class_patches"),
-        (LINE + "[gate]\nclass_floors = { scratch = 1.5 }\n", "gate.class_floors"),
-        (LINE + "[gate]\nlatency_ms = 0\n", "gate.latency_ms"),
-    ],
-)
-def test_a_line_that_contradicts_itself_is_refused(folder: Path, text: str, reason: str) -> None:
-    (problem,) = problems_of(line_file(folder, text), load_line)
 
     assert reason in problem
 
@@ -550,15 +267,6 @@ patch_px = 500
         "geometry: patch_px 500 is not a multiple of cell_px 64",
     ]
     assert told[3:] == ['labelling.source is "foldr"; known are folder, oracle']
-
-
-def test_sizes_that_every_second_pixel_would_miss_are_refused(folder: Path) -> None:
-    sizes = "geometry = { tile_px = 96, patch_px = 54, margin_px = 5, cell_px = 9 }"
-
-    (problem,) = problems_of(line_file(folder, LINE + sizes), load_line)
-
-    assert "release.entropy_stride is 2, but geometry has cell_px 9, a tile's inset 21 px, which is odd" in problem
-    assert load_line(line_file(folder, LINE + sizes + "\nrelease = { entropy_stride = 1 }")).grid.cell_px == 9
 
 
 def test_each_provider_runs_what_the_line_says(folder: Path) -> None:
