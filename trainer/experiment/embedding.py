@@ -5,22 +5,17 @@ Embeddings are of units without their context, and stay fixed over the rounds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
-
-import numpy as np
 
 from shared.console import Step
 from trainer.experiment.learner import Labelled
 from trainer.experiment.pictures import padded
+from trainer.experiment.pixel_space import pixel_rows
 from trainer.experiment.recipe import SpaceSource
 from trainer.experiment.segmenting import SegmentationLearner
-from trainer.learning.classification.axes import pixel_axes
 from trainer.learning.model import threads
 from trainer.representation.sources import task_source, untrained_source
 from trainer.representation.space import embed, train_space
 from trainer.selection.numbers import Vectors
-
-_PIXEL_AXES: Final = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +41,7 @@ class SegmentationEmbedder:
             case "untrained":
                 return untrained_source(self.space, patches, seed=seed).embed(patches)
             case "pixels":
-                axes = pixel_axes(patches, dim=min(_PIXEL_AXES, int(np.prod(patches.shape[1:]))))
-                return axes.embed(patches, np.arange(len(patches)))
+                return pixel_rows(patches)
             case "task":
                 fitted = learner.fit(Labelled(start, 0), seed=seed, step=step)
                 return task_source(fitted.model, patches).embed(patches)

@@ -6,7 +6,6 @@ image's embedding does not depend on which others it was asked with.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -14,15 +13,13 @@ from shared.console import Step
 from shared.geometry import Image
 from trainer.experiment.classifying import ClassifierLearner
 from trainer.experiment.learner import Labelled
+from trainer.experiment.pixel_space import pixel_rows
 from trainer.experiment.recipe import SpaceSource
-from trainer.learning.classification.axes import pixel_axes, unit_rows
+from trainer.learning.classification.axes import unit_rows
 from trainer.learning.classification.predicting import features_of
 from trainer.representation.sources import untrained_source
 from trainer.representation.space import embed, train_space
 from trainer.selection.numbers import Vectors
-
-#: How many principal axes stand for an image: of Fashion-MNIST's pixels, 64 hold 88 % of the variance.
-PIXEL_AXES: Final = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +36,7 @@ class ClassifierEmbedder:
     def _every(self, images: Image, start: tuple[int, ...], seed: int, step: Step) -> Vectors:
         match self.space.source:
             case "pixels":
-                axes = pixel_axes(images, dim=min(PIXEL_AXES, int(np.prod(images.shape[1:]))))
-                return axes.embed(images, np.arange(len(images)))
+                return pixel_rows(images)
             case "simclr":
                 used = self.learner.settings.threads
                 space, _ = train_space(images, self.space, seed=seed, step=step, threads_used=used)
