@@ -12,6 +12,8 @@ from trainer.selection.numbers import Vectors
 
 #: How many axes stand for an image: of Fashion-MNIST's pixels, 64 hold 88 % of the variance.
 PIXEL_AXES: Final = 64
+#: What a shrunk image is brought to: axes of twice as many numbers take eight times as long, and the widest say the same.
+_SHRUNK_NUMBERS: Final = 2048
 
 
 def pixel_rows(images: Image) -> Vectors:
@@ -22,12 +24,12 @@ def pixel_rows(images: Image) -> Vectors:
 
 
 def shrunk(images: Image) -> Image:
-    """Bring images to the largest size of their shape whose covariance can be had; as they are where it can be already."""
+    """Bring images of more numbers than axes are found for to fewer, in their own shape; others stay as they are."""
     _, height, width, channels = images.shape
-    scale = sqrt(MOST_NUMBERS / (height * width * channels))
-    if scale >= 1.0:
+    if height * width * channels <= MOST_NUMBERS:
         return images
+    scale = sqrt(_SHRUNK_NUMBERS / (height * width * channels))
     # No side falls below a pixel; of a strip the other one then gives way.
-    rows = min(max(1, int(height * scale)), MOST_NUMBERS // channels)
-    cols = min(max(1, int(width * scale)), MOST_NUMBERS // (rows * channels))
+    rows = min(max(1, int(height * scale)), _SHRUNK_NUMBERS // channels)
+    cols = min(max(1, int(width * scale)), _SHRUNK_NUMBERS // (rows * channels))
     return np.stack([resized_image(image, (rows, cols)) for image in images])
