@@ -4,6 +4,7 @@ The folder is read again and again. A file is taken once its size and time are t
 that one still being written is left alone, and it is known by its name, time and size: a file written anew
 is a new frame. Order is the natural one: frame2 before frame10. A file that was judged may be moved out of the
 way; nothing that lies there is ever overwritten, and a file that cannot be moved stays and is not read again.
+What the disk or the share would not give is not judged: it is asked for again, and never moved.
 """
 
 import errno
@@ -31,6 +32,8 @@ _MAX_FILE_BYTES: Final = 256 << 20
 _Known = tuple[str, int, int]
 #: How many files of one name a folder of judged files takes.
 _MOST_ALIKE: Final = 10_000
+#: How often a file is asked for that the disk would not give. The waits double: about a minute at half a second.
+_MOST_TRIES: Final = 8
 
 
 class FolderCamera:
@@ -56,11 +59,13 @@ class FolderCamera:
         self._clock = clock
         self._ends = until_done and not source.loop
         self._pace = Pace(clock, frames_per_s)
+        self._number = 0
         self._taken: set[_Known] = set()
+        #: What the disk would not give: how often it was asked, and when it is asked again.
+        self._refused: dict[_Known, tuple[int, float]] = {}
         self._away = False
 
     def frames(self, stop: threading.Event) -> Iterator[Seen]:
-        number = 0
         before: set[_Known] = set()
         self._tell_closed()
         while not stop.is_set():
@@ -72,27 +77,45 @@ class FolderCamera:
             if self._ends and not found - self._taken:
                 return
             readable = False
-            for entry in sorted(found & before - self._taken, key=lambda entry: _natural(entry[0])):
-                self._pace.hold(stop)
-                if stop.is_set():
-                    return
-                if self._know(self._directory / entry[0]) not in {entry, None}:
-                    # Written to since the folder was read: the next readings decide.
-                    continue
-                frame = self._read(entry, number)
-                readable |= isinstance(frame, Frame)
-                yield frame
-                self._taken.add(entry)
-                self._put_away(entry[0], self._processed if isinstance(frame, Frame) else self._failed)
-                number += 1
+            for seen in self._take(found & before - self._taken, stop):
+                readable |= isinstance(seen, Frame)
+                yield seen
             before = found
             if not self._away:
                 # What is gone from the folder need not be remembered.
                 self._taken &= found
+                self._refused = {entry: tried for entry, tried in self._refused.items() if entry in found}
             if self._source.loop and found == self._taken:
                 self._taken = set()
             if not readable:
                 self._clock.wait(stop, self._source.poll_s)
+
+    def _take(self, entries: set[_Known], stop: threading.Event) -> Iterator[Seen]:
+        """Give the frames of files that are due; with none to give, why the disk refuses them."""
+        refusal: Away | None = None
+        began = self._number
+        for entry in sorted(self._due(entries), key=lambda entry: _natural(entry[0])):
+            self._pace.hold(stop)
+            if stop.is_set():
+                return
+            known = self._know(self._directory / entry[0])
+            if known is None:
+                # Gone, perhaps with its folder: the next reading tells.
+                break
+            if known != entry:
+                # Written to since the folder was read: the next readings decide.
+                continue
+            seen = self._read(entry)
+            if isinstance(seen, Away):
+                refusal = seen
+                continue
+            yield seen
+            self._number += 1
+            self._taken.add(entry)
+            if entry not in self._refused:
+                self._put_away(entry[0], self._processed if isinstance(seen, Frame) else self._failed)
+        if refusal is not None and self._number == began:
+            yield refusal
 
     def _list(self) -> set[_Known]:
         """Read the folder; a ``LinkError`` while it is away."""
@@ -110,6 +133,22 @@ class FolderCamera:
             raise LinkError(f"{self._directory}: processed or failed leads back to it; no frame is taken")
         known = [self._know(path) for path in paths if path.parent not in put]
         return {entry for entry in known if entry is not None}
+
+    def _due(self, entries: set[_Known]) -> set[_Known]:
+        """Leave out what the disk would not give a moment ago."""
+        now = self._clock.monotonic()
+        return {entry for entry in entries if entry not in self._refused or self._refused[entry][1] <= now}
+
+    def _refuse(self, entry: _Known, reason: str) -> BadFrame | Away:
+        """Note that the disk would not give a file; it is asked for again, later, but not for ever."""
+        tries = self._refused.get(entry, (0, 0.0))[0] + 1
+        # A run that is to end waits for no disk, and a loop comes by again.
+        last = tries >= _MOST_TRIES or self._ends or self._source.loop
+        wait_s = 0.0 if last else self._source.poll_s * 2 ** (tries - 1)
+        self._refused[entry] = tries, self._clock.monotonic() + wait_s
+        if last:
+            return BadFrame(self._number, f"{reason}; it stays where it is")
+        return Away(reason)
 
     def _put_away_folders(self, folders: set[Path]) -> set[Path]:
         """Return those of some folders that judged files are put into, by whatever link."""
@@ -154,15 +193,21 @@ class FolderCamera:
         except OSError as error:
             LOG.warning("%s: %s; it stays where it is and is not read again", path, error.strerror)
 
-    def _read(self, entry: _Known, number: int) -> Frame | BadFrame:
-        name, time_ns, _ = entry
+    def _read(self, entry: _Known) -> Frame | BadFrame | Away:
+        name, time_ns, size = entry
         path = self._directory / name
+        if size > _MAX_FILE_BYTES:
+            return BadFrame(self._number, f"{path}: {size} bytes, the limit is {_MAX_FILE_BYTES}; the file is not read")
         try:
             data = read_bounded(path, limit=_MAX_FILE_BYTES)
+        except InputError as error:
+            return self._refuse(entry, str(error))
+        self._refused.pop(entry, None)
+        try:
             image = decode_image(data, what=str(path), channels=self._channels)
         except InputError as error:
-            return BadFrame(number, str(error))
-        return Frame(number, time_ns / 1e9, image, ids=self._read_ids(name))
+            return BadFrame(self._number, str(error))
+        return Frame(self._number, time_ns / 1e9, image, ids=self._read_ids(name))
 
     def _read_ids(self, name: str) -> dict[str, str]:
         """Read the ids out of a file's name; what cannot ride along is left out."""

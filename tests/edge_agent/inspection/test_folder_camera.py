@@ -1,6 +1,7 @@
 """A folder as a camera: each whole file once, in order, and judged ones put away."""
 
 import errno
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ def test_a_broken_file_is_one_bad_frame_and_no_more(tmp_path: Path) -> None:
     assert "2.png" in frames[1].reason
 
 
-def test_a_file_that_vanishes_before_it_is_read_is_a_bad_frame(tmp_path: Path) -> None:
+def test_a_file_that_vanishes_before_it_is_read_is_no_frame(tmp_path: Path) -> None:
     write_image(tmp_path / "1.png", 1)
     write_image(tmp_path / "2.png", 2)
     frames = folder_camera(tmp_path).frames(threading.Event())
@@ -107,7 +108,91 @@ def test_a_file_that_vanishes_before_it_is_read_is_a_bad_frame(tmp_path: Path) -
 
     (tmp_path / "2.png").unlink()
 
-    assert greys(frames) == ["bad"]
+    assert greys(frames) == []
+
+
+def test_a_folder_that_vanishes_between_two_images_loses_none(tmp_path: Path) -> None:
+    images, away = tmp_path / "images", tmp_path / "unmounted"
+    images.mkdir()
+    for number in (1, 2, 3):
+        write_image(images / f"{number}.png", number)
+    writer, stop = Writer([]), threading.Event()
+    frames = folder_camera(images, clock=writer, until_done=False, failed="failed").frames(stop)
+    first = next(frames)
+
+    images.rename(away)
+    writer.steps = [lambda: away.rename(images), *[lambda: None] * 3, stop.set]
+
+    assert greys(iter([first, *frames])) == [1, "away", 2, 3]
+    assert not (tmp_path / "failed").exists()
+
+
+def refuse_to_open(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> list[str]:
+    """Have the disk answer with an error whenever a file is opened, so many times; return when it did."""
+    refused: list[str] = []
+    really_open = Path.open
+
+    def attempt(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == name and len(refused) < times:
+            refused.append(name)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return really_open(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", attempt)
+    return refused
+
+
+def test_a_file_that_the_disk_would_not_give_is_asked_for_again_and_not_moved_as_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in (1, 2):
+        write_image(images / f"{number}.png", number)
+    refused = refuse_to_open(monkeypatch, "1.png", 2)
+    writer, stop = Writer([]), threading.Event()
+    writer.steps = [*[lambda: None] * 6, stop.set]
+
+    camera = folder_camera(images, clock=writer, until_done=False, processed="done", failed="failed")
+    seen = list(camera.frames(stop))
+
+    assert greys(iter(seen)) == [2, "away", 1]
+    assert seen[1] == Away(f"{images / '1.png'}: Input/output error")
+    assert refused == ["1.png"] * 2
+    assert not (tmp_path / "failed").exists()
+
+
+def test_a_file_that_the_disk_never_gives_is_a_bad_frame_in_the_end_and_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    write_image(images / "1.png", 1)
+    refused = refuse_to_open(monkeypatch, "1.png", 100)
+    writer, stop = Writer([]), threading.Event()
+    writer.steps = [*[lambda: None] * 200, stop.set]
+
+    seen = list(folder_camera(images, clock=writer, until_done=False, failed="failed").frames(stop))
+
+    assert greys(iter(seen)) == ["away"] * 7 + ["bad"]
+    assert seen[-1] == BadFrame(0, f"{images / '1.png'}: Input/output error; it stays where it is")
+    assert (images / "1.png").exists()
+    assert len(refused) == 8
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_a_run_until_done_and_a_loop_wait_for_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, loop: bool
+) -> None:
+    write_image(tmp_path / "1.png", 1)
+    write_image(tmp_path / "2.png", 2)
+    refuse_to_open(monkeypatch, "1.png", 100)
+
+    source = {"loop": True} if loop else {"failed": "failed"}
+    frames = itertools.islice(folder_camera(tmp_path, **source).frames(threading.Event()), 4)
+
+    assert greys(frames) == ["bad", 2] * (2 if loop else 1)
+    assert (tmp_path / "1.png").exists()
 
 
 def test_a_file_written_anew_is_a_new_frame_and_an_old_one_is_not(tmp_path: Path) -> None:
