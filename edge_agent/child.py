@@ -4,10 +4,12 @@ Talk goes over the child's standard input and output. The child ends at the end 
 that is killed leaves no child behind.
 """
 
+import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Full, Queue
 from typing import BinaryIO, Final, cast
@@ -22,6 +24,8 @@ from shared.errors import WireError
 _MAX_BACKOFF_S: Final = 60.0
 #: A child that leaves this many messages unread hangs.
 _OUTBOX: Final = 256
+#: What a terminal or systemd sends to every process it sees; the supervisor alone acts on it.
+_SENT_TO_ALL: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,10 @@ class Child:
         self.starts += 1
         self._started_at = now
         # A group of its own: a Ctrl-C in the terminal reaches the supervisor alone, which stops the children in order.
-        process = subprocess.Popen(list(self._argv()), stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+        with deaf():
+            process = subprocess.Popen(
+                list(self._argv()), stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+            )
         self._process = process
         self._outbox = Queue(_OUTBOX)
         threading.Thread(target=self._listen, args=(process,), name=f"{self.name}-reader", daemon=True).start()
@@ -152,8 +159,23 @@ class Child:
         self._inbox.put(Ended(self.name, process.wait()))
 
 
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Have the processes that are started meanwhile hear no signal that is meant for the supervisor.
+
+    They inherit what is blocked, so that there is no moment before they could say so themselves.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SENT_TO_ALL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def describe(status: int) -> str:
     """Say how a process ended."""
+    if status == os.EX_CONFIG:
+        return "ended over the node's own configuration"
     if status < 0:
         try:
             return f"died of {signal.Signals(-status).name}"

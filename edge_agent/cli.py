@@ -62,6 +62,9 @@ def run(
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    # A terminal that is closed; nohup asks not to hear of it.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, on_signal)
     if not until_done:
         _stop_with_pipe(stop)
     supervisor = Supervisor(

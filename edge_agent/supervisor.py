@@ -4,6 +4,7 @@ It owns the activation database, the trial child and the order in which things e
 other's death; both end with the supervisor, because their input ends.
 """
 
+import os
 import queue
 import sys
 import threading
@@ -156,7 +157,7 @@ class Supervisor:
             while not stop.is_set() and not self._is_done():
                 self._start_children()
                 self._keeper.tick()
-                self._take(_TURN_S)
+                self._take(_TURN_S, stop)
         finally:
             self._end()
 
@@ -173,10 +174,13 @@ class Supervisor:
             if self._packet_limit is not None:
                 self._inspection.send(self._packet_limit)
 
-    def _take(self, timeout_s: float) -> None:
+    def _take(self, timeout_s: float, stop: threading.Event) -> None:
         try:
             event = self._inbox.get(timeout=timeout_s)
         except queue.Empty:
+            return
+        if stop.is_set():
+            # Whatever ends from here on ends with the node, which blames no release for it.
             return
         match event:
             case Said(message=Troubled(reason)):
@@ -239,7 +243,7 @@ class Supervisor:
             self._gone_at = now
             return
         LOG.error("inspection %s; it is started again", describe(status))
-        self._keeper.inspection_ended(describe(status))
+        self._keeper.inspection_ended(describe(status), blamed=status != os.EX_CONFIG)
         if self._ending.until_done and self._inspection.starts >= _MAX_STARTS:
             raise StateError(
                 f"node {self._node}: inspection ended {self._inspection.starts} times before it was done; see the log"

@@ -8,19 +8,20 @@ from pathlib import Path
 from edge_agent.inspection.process import Inspection
 from edge_agent.log import LOG, set_up_log
 from shared.clock import SystemClock
-from shared.errors import WinnowError
+from shared.errors import ConfigError, WinnowError
 
 
 def main() -> int:
-    """Run the process and return its exit status."""
+    """Run the process and return its exit status: ``EX_CONFIG`` where no release is to blame, only the node's files."""
     parser = argparse.ArgumentParser(prog="edge_agent.inspection")
     parser.add_argument("agent_toml", type=Path)
     parser.add_argument("--boot", required=True)
     parser.add_argument("--until-done", action="store_true")
     parser.add_argument("--after", action="append", default=[], metavar="CAMERA=FRAME")
     options = parser.parse_args()
-    # The supervisor ends its children in order; a Ctrl-C meant for it must not end them first.
+    # The supervisor ends its children in order; what a terminal or systemd sends to all of them must not end them first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Whatever a library prints belongs to the log, not between the messages.
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -36,6 +37,6 @@ def main() -> int:
         )
     except WinnowError as error:
         LOG.error("%s", error)
-        return 1
+        return os.EX_CONFIG if isinstance(error, ConfigError) else 1
     set_up_log(node=inspection.node, part="inspection")
     return inspection.run(source, sink)

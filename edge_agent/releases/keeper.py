@@ -177,9 +177,12 @@ class Keeper:
         """Note that no frame will come any more."""
         self._probations = {line: probation.ended() for line, probation in self._probations.items()}
 
-    def inspection_ended(self, how: str) -> None:
-        """Blame a dead inspection on the releases that are on probation, unless the keeper asked for its end."""
-        if self._restarting:
+    def inspection_ended(self, how: str, *, blamed: bool = True) -> None:
+        """Blame a dead inspection on the releases that are on probation, unless the keeper asked for its end.
+
+        ``blamed`` is off where the node's own configuration ended it.
+        """
+        if self._restarting or not blamed:
             self._restarting = False
             return
         for line, probation in list(self._probations.items()):

@@ -22,7 +22,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from edge_agent.child import describe
+from edge_agent.child import deaf, describe
 from edge_agent.releases.shelf import check
 from shared.clock import Clock, SystemClock
 from shared.config import LineConfig, RuntimeTable, load_agent
@@ -97,12 +97,16 @@ def run_trial(
     """
     # -B: the child has no business with files other than the optimised graphs, bytecode included.
     command = [sys.executable, "-B", "-m", "edge_agent.releases.trial", str(agent_toml), str(directory)]
-    with subprocess.Popen(
-        [*command, "--line", line, "--sha256", sha256, *([] if cached else ["--uncached"])],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as child:
+    # In a group of its own, and deaf: a stop of the whole node is not to look like a release that dies.
+    with deaf():
+        child = subprocess.Popen(
+            [*command, "--line", line, "--sha256", sha256, *([] if cached else ["--uncached"])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+    with child:
         late = threading.Event()
 
         def end() -> None:

@@ -110,6 +110,22 @@ def test_one_that_does_not_listen_holds_nobody_up() -> None:
     assert inbox.get(timeout=20) == Ended("echo", -signal.SIGKILL)
 
 
+def test_one_that_is_sent_what_is_meant_for_the_node_goes_on_from_its_first_moment() -> None:
+    echo, inbox = child()
+    echo.tick(0.0)
+    assert echo._process is not None
+
+    # Python has not even begun in it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(echo._process.pid, number)
+    echo.send(Fetch("strip", "strip-0001", "a" * 64))
+
+    assert inbox.get(timeout=20) == Said("echo", Drained(1))
+    echo.stop()
+    assert echo.end(within_s=20) == 0
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
 def test_talking_to_one_that_is_gone_is_no_error() -> None:
     echo, inbox = child("pass")
     echo.send(Drained(1))
@@ -124,7 +140,13 @@ def test_talking_to_one_that_is_gone_is_no_error() -> None:
 
 @pytest.mark.parametrize(
     ("status", "text"),
-    [(0, "ended with status 0"), (3, "ended with status 3"), (-11, "died of SIGSEGV"), (-99, "died of signal 99")],
+    [
+        (0, "ended with status 0"),
+        (3, "ended with status 3"),
+        (os.EX_CONFIG, "ended over the node's own configuration"),
+        (-11, "died of SIGSEGV"),
+        (-99, "died of signal 99"),
+    ],
 )
 def test_a_death_is_named(status: int, text: str) -> None:
     assert describe(status) == text

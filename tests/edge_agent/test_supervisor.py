@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from edge_agent.child import Said
+from edge_agent.child import Ended, Said
 from edge_agent.courier.spool import Spool
 from edge_agent.handoff import Counters, PacketLimit, Troubled
-from edge_agent.releases.activation import Held
+from edge_agent.releases.activation import Activation, Held, State
 from edge_agent.releases.store import ActivationStore
 from edge_agent.supervisor import Ending, Supervisor
 from shared import codec, topics
@@ -31,6 +31,7 @@ from shared.messages import Ack, CameraState, Candidate, Heartbeat, NodeState, R
 from shared.mqtt import MqttBus
 from shared.release import Rollout
 from shared.transport import BrokerTable
+from tests.edge_agent.releases.hostile import endless
 
 AgentToml = Callable[..., Path]
 Build = Callable[..., Held]
@@ -284,18 +285,43 @@ def test_a_node_started_through_a_pipe_ends_with_it_and_says_what_is_left(
     assert ended["spooled"] == spooled(tmp_path)
 
 
-def test_a_ctrl_c_ends_a_node_in_order(agent_toml: AgentToml, start: Callable[..., Node]) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGHUP, 0)])
+def test_a_ctrl_c_and_a_closed_terminal_end_a_node_in_order(
+    agent_toml: AgentToml, start: Callable[..., Node], number: signal.Signals, status: int
+) -> None:
     node = start(agent_toml(loop=True))
     node.wait_for_log("not there yet")
 
     # A terminal and systemd send to every process they see.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(node.child("edge_agent.courier"), number)
-    node.process.send_signal(signal.SIGINT)
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        for module in ("inspection", "courier"):
+            os.kill(node.child(f"edge_agent.{module}"), sent)
+    node.process.send_signal(number)
 
-    assert node.end() == 130, node.log
-    assert not any("courier died" in line for line in node.log)
+    assert node.end() == status, node.log
+    assert not any("died of" in line for line in node.log)
     assert node.wait_for(event="ended")
+
+
+def test_a_stop_of_every_process_during_a_trial_is_not_blamed_on_the_release(
+    agent_toml: AgentToml, tmp_path: Path, start: Callable[..., Node], build_release: Build, order: Order
+) -> None:
+    held = build_release(tmp_path / "store", 1, task=endless())
+    order(tmp_path / "store", held, 1)
+    node = start(agent_toml(loop=True))
+    node.wait_for(event="trial", line="strip")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for module in ("releases.trial", "inspection", "courier"):
+            os.kill(node.child(f"edge_agent.{module}"), number)
+    node.process.terminate()
+
+    assert node.end() == 0, node.log
+    activations = ActivationStore.open(tmp_path / "agent" / "activation.db")
+    line = activations.load("strip")
+    activations.close()
+    assert (line.state, line.wanted, line.tries, line.bad) == (State.FETCHING, held, 0, {})
+    assert not any("died of" in entry for entry in node.log)
 
 
 def test_children_end_with_a_killed_supervisor(agent_toml: AgentToml, start: Callable[..., Node]) -> None:
@@ -318,6 +344,44 @@ def test_children_end_with_a_killed_supervisor(agent_toml: AgentToml, start: Cal
     assert again.end() == 0, again.log
 
 
+def test_what_ends_once_the_node_was_told_to_stop_is_nobodys_fault(
+    agent_toml: AgentToml, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = agent_toml()
+    agent, lines = load_agent(path)
+    node = Supervisor(path, agent, tuple(lines), ending=Ending(), console=Console(as_json=True), clock=ManualClock())
+    stop = threading.Event()
+
+    stop.set()
+    node._inbox.put(Ended("inspection", -signal.SIGTERM))
+    node._take(PATIENCE_S, stop)
+
+    assert node._inbox.empty()
+    assert caplog.records == []
+    node._store.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "blamed"), [(os.EX_CONFIG, State.PROBATION, 0), (-signal.SIGSEGV, State.FAILED, 1)]
+)
+def test_an_inspection_that_ends_over_the_nodes_own_files_is_not_blamed_on_a_release(
+    agent_toml: AgentToml, tmp_path: Path, status: int, state: State, blamed: int
+) -> None:
+    path = agent_toml()
+    agent, lines = load_agent(path)
+    (tmp_path / "agent").mkdir()
+    activations = ActivationStore.open(tmp_path / "agent" / "activation.db")
+    activations.save(Activation("strip", State.PROBATION, wanted=Held("strip-0001", 1, "a" * 64), tries=1))
+    activations.close()
+    node = Supervisor(path, agent, tuple(lines), ending=Ending(), console=Console(as_json=True), clock=ManualClock())
+    node._keeper.inspection_started()
+
+    node._ended("inspection", status)
+
+    assert (node._keeper.lines["strip"].state, len(node._keeper.lines["strip"].bad)) == (state, blamed)
+    node._store.close()
+
+
 class Stumbling(Supervisor):
     """A node whose inspection ends as soon as it starts."""
 
@@ -332,7 +396,7 @@ def test_why_a_courier_ended_is_told_by_the_next_one(agent_toml: AgentToml, tmp_
     assert not any(word.startswith("--trouble") for word in node._courier_argv())
 
     node._inbox.put(Said("courier", Troubled("spool: disk I/O error" + "!" * 1000)))
-    node._take(PATIENCE_S)
+    node._take(PATIENCE_S, threading.Event())
     (tmp_path / "agent/activation.db.corrupt-1").touch()
 
     told = [word.removeprefix("--trouble=") for word in node._courier_argv() if word.startswith("--trouble")]
@@ -356,10 +420,10 @@ def test_the_next_inspection_is_told_what_the_last_one_saw_and_what_the_broker_t
     assert not any(word.startswith("--after") for word in node._inspection_argv())
 
     node._inbox.put(Said("courier", PacketLimit(9000)))
-    node._take(PATIENCE_S)
+    node._take(PATIENCE_S, threading.Event())
     counters = Counters((CameraState(camera="top", line="strip", frame_number=41),), 0, inspecting=True, provider="cpu")
     node._inbox.put(Said("inspection", counters))
-    node._take(PATIENCE_S)
+    node._take(PATIENCE_S, threading.Event())
     node._keep_counters()
     node._start_children()
 
@@ -380,7 +444,7 @@ def live_until_it_gives_up(kind: type[Supervisor], agent_toml: Path, *, words: s
             node._start_children()
             # While every child waits for its next start there is nobody to hear.
             if node._courier._process is not None or node._inspection._process is not None:
-                node._take(PATIENCE_S)
+                node._take(PATIENCE_S, threading.Event())
 
     try:
         with pytest.raises(StateError, match=words):

@@ -1,5 +1,6 @@
 """The inspection process as its supervisor and the courier see it: real child, real pipes, real socket."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -341,10 +342,13 @@ def test_it_ends_when_the_supervisor_is_gone_or_not_understood(
         assert child.end() == status
 
 
-def test_a_ctrl_c_is_the_supervisors_business(write_agent: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_ctrl_c_and_the_stop_of_a_service_are_the_supervisors_business(
+    write_agent: Callable[[str], Path], number: signal.Signals
+) -> None:
     with started(write_agent(LIVE)) as child:
         before = child.until(Counters)
-        child.process.send_signal(signal.SIGINT)
+        child.process.send_signal(number)
         after = child.until(Counters, where=lambda said: said.cameras[0].frames > before.cameras[0].frames)
         child.tell(Stop())
 
@@ -359,7 +363,7 @@ def test_a_configuration_that_cannot_be_ends_it_with_one_line(tmp_path: Path) ->
 
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
 
-    assert ended.returncode == 1
+    assert ended.returncode == os.EX_CONFIG
     assert len(ended.stderr.splitlines()) == 1
     assert '"sitte" is not a known key' in ended.stderr
     assert ended.stdout == ""

@@ -177,6 +177,36 @@ def test_inspection_dying_on_probation_brings_the_old_release_back(node: Node, o
     assert "died of SIGSEGV" in node.report.reason
 
 
+def test_inspection_ending_over_the_nodes_own_files_leaves_a_release_on_probation(node: Node, order: Order) -> None:
+    held = node.arrive(1)
+    node.keeper.rollout_seen(order(None, held, 1))
+    node.try_(held)
+    node.keeper.swapped("strip", held.release)
+
+    node.keeper.inspection_ended("ended over the node's own configuration", blamed=False)
+    node.keeper.inspection_started()
+    assert (node.report.state, node.keeper.lines["strip"].bad) == ("probation", {})
+    node.prove(held)
+
+    assert (node.report.state, node.report.release) == ("idle", held.release)
+
+
+def test_a_blamed_release_is_tried_again_once_the_node_forgot_it_and_not_before(node: Node, order: Order) -> None:
+    held = node.arrive(1)
+    node.keeper.rollout_seen(order(None, held, 1))
+    node.keeper.tried("strip", held, "golden scores: 0.3 apart")
+    node.keeper.rollout_seen(order(None, held, 2))
+    assert "failed on this node before: golden scores: 0.3 apart" in node.report.reason
+    node.keeper.stop()
+    node.store.close()
+
+    (node.root / "activation.db").rename(node.root / "activation.db.away")
+    node.boot()
+    node.install(held, order(None, held, 2))
+
+    assert node.report.release == held.release
+
+
 def test_a_silent_inspection_on_probation_is_started_again(node: Node, order: Order) -> None:
     held = node.arrive(1)
     node.keeper.rollout_seen(order(None, held, 1))
