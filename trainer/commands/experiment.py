@@ -22,6 +22,10 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="The --out of an experi
 
 Recipes = Annotated[Path, typer.Option("--recipes", metavar="DIR", help="Where the recipes lie.")]
 
+#: Of a checkout of winnow.
+RESULTS = Path("benchmarks/results")
+RECIPES = Path("recipes")
+
 
 @app.command("run")
 def run(
@@ -108,6 +112,8 @@ def plot(
     if len(found) > 1:
         names = ", ".join(folder.name for folder in found)
         raise ConfigError(f"{out}: {len(found)} studies, {names}; name one of their folders")
+    if to.suffix != ".png" or to.is_dir():
+        raise ConfigError(f'--to "{to}": expected the name of a PNG, as in curves.png; nothing was drawn')
     draw_curves(to, build_report(found[0]))
     Console(as_json=as_json).event("plot", f"{to}: the curves of {found[0].name}", path=str(to))
 
@@ -116,10 +122,8 @@ def plot(
 def publish(
     outs: Annotated[list[Path], typer.Argument(metavar="OUT...", help="The --out of experiment runs.")],
     *,
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where committed results lie.")] = Path(
-        "benchmarks/results"
-    ),
-    recipes: Recipes = Path("recipes"),
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where committed results lie.")] = RESULTS,
+    recipes: Recipes = RECIPES,
     as_json: AsJson = False,
 ) -> None:
     """Write finished studies as results to commit: the report, the recipe, a figure for each row of the papers."""
@@ -127,34 +131,25 @@ def publish(
     from trainer.experiment.record import study_folders
 
     console = Console(as_json=as_json)
+    _there(to, "--to")
     for folder in [folder for out in outs for folder in study_folders(out)]:
         path = write_result(folder, to, recipes)
         console.event("result", f"{path}: the result of {folder.name}", study=folder.name, path=str(path))
 
 
+def _there(folder: Path, option: str) -> None:
+    """Refuse a folder that is not there: as an empty one it would say that nothing was ever run."""
+    from shared.errors import ConfigError
+
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; run in a checkout of winnow, or name another with {option}")
+
+
 @app.command("methods")
 def methods(
     *,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Where committed results lie; benchmarks/results when absent.",
-        ),
-    ] = None,
-    recipes: Annotated[
-        Path | None,
-        typer.Option(
-            "--recipes",
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Where the recipes lie; recipes when absent.",
-        ),
-    ] = None,
+    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where committed results lie.")] = RESULTS,
+    recipes: Recipes = RECIPES,
     as_json: AsJson = False,
 ) -> None:
     """List every method of the papers: its setting, what runs it, and what the newest result says beside the paper."""
@@ -164,8 +159,9 @@ def methods(
         standings,
     )
 
-    found = standings(results or Path("benchmarks/results"), recipes or Path("recipes"))
-    rows = [row_of(standing) for standing in found]
+    for option, folder in (("--results", results), ("--recipes", recipes)):
+        _there(folder, option)
+    rows = [row_of(found) for found in standings(results, recipes)]
     Console(as_json=as_json).table("Methods", COLUMNS, rows)
 
 

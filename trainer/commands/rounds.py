@@ -41,7 +41,7 @@ def select(
                 _summarise(bench, selection)
             _show(bench, "would be handed over", selection.picks, explain=explain)
             return
-        _perform(bench, (Stage.DONE, Stage.SPACE, Stage.COLLECT, Stage.SELECT), what="a batch to choose")
+        _perform(bench, (Stage.DONE, Stage.SPACE, Stage.COLLECT, Stage.SELECT), what="batch to choose")
         if explain:
             handed = [
                 Pick(task.candidate_id, task.purpose, task.explanation)
@@ -71,7 +71,7 @@ def export(site: SiteToml, *, line: Line = None, as_json: AsJson = False) -> Non
     from trainer.rounds.session import working
 
     with working(site, line, Console(as_json=as_json)) as bench:
-        _perform(bench, (Stage.RELEASE,), what="a run that passed the gate")
+        _perform(bench, (Stage.RELEASE,), what="run that passed the gate")
 
 
 @app.command("round")
@@ -94,7 +94,7 @@ def _perform(bench: "Workbench", stages: "Collection[Stage]", *, what: str) -> N
     round_ = current_round(bench)
     if round_.stage not in stages:
         raise StateError(
-            f'line "{bench.line.line}": round {round_.number} is in stage {round_.stage}, there is not {what}; nothing was done'
+            f'line "{bench.line.line}": round {round_.number} is in stage {round_.stage} and has no {what}; nothing was done'
         )
     if round_.stage is Stage.DONE:
         round_ = begin_next(bench, round_)

@@ -5,7 +5,7 @@ from functools import cache
 
 from shared.console import Step
 from trainer.experiment.albums import Albums
-from trainer.experiment.classifying import ClassifierLearner, check_asked
+from trainer.experiment.classifying import ClassifierLearner
 from trainer.experiment.datasets.dataset import DataSet, Split
 from trainer.experiment.image_embedding import ClassifierEmbedder
 from trainer.experiment.learner import Ground
@@ -37,7 +37,6 @@ def classification_ground(
 
     @cache
     def learner(arm: str) -> ClassifierLearner:
-        check_asked(acquisition(arm), classifier(arm))
         return ClassifierLearner(albums, classifier(arm), acquisition(arm))
 
     def embedder(arm: str) -> ClassifierEmbedder:

@@ -140,8 +140,12 @@ class FittedClassifier:
         return torch.stack(of_ensemble(self.models, images, places, threads_used=used, step=step)).mean(dim=0)
 
 
-def check_asked(asked: StudyAcquisition, settings: ClassifierTable) -> None:
+def check_asked(asked: StudyAcquisition, settings: ClassifierTable, *, classes: int) -> None:
     """Refuse what classifiers cannot be asked."""
+    if asked.class_weights is not None and len(asked.class_weights) != classes:
+        raise ConfigError(
+            f"acquisition.class_weights: {len(asked.class_weights)} numbers for {classes} classes; expected one for each"
+        )
     if asked.committee == "heads":
         raise ConfigError(
             'acquisition.committee "heads" of a classifier, which has one; known are ensemble and mc-dropout'

@@ -21,7 +21,7 @@ from trainer.experiment.cutting import ClickRule, Pixels, Superpixels
 from trainer.experiment.datasets.dataset import DataSet, Split
 from trainer.experiment.learner import Embedder, Fitted, Ground
 from trainer.experiment.pictures import Pictures, padded, padded_masks
-from trainer.experiment.pixelpick import NOTHING, PIXELPICK, Among, PixelRule, pick, pixel_mask
+from trainer.experiment.pixelpick import NOTHING, PIXELPICK, Among, PixelRule, dealt, pick, pixel_mask
 from trainer.experiment.recipe import CEILING, Arm, Recipe
 from trainer.experiment.region_units import RegionUnits
 from trainer.experiment.segmenting import FittedSegmentation, SegmentationLearner
@@ -56,9 +56,11 @@ class ClickLearner(SegmentationLearner):
         return padded(images, grain=self.grain), padded_masks(masks, grain=self.grain)
 
 
-def click_ground(recipe: Recipe, rule: ClickRule, data: DataSet, *, measured: Split, step: Step) -> Ground:
+def click_ground(
+    recipe: Recipe, rule: ClickRule, data: DataSet, *, measured: Split, watched: tuple[Split, ...], step: Step
+) -> Ground:
     """Read what a study needs into memory, and cut superpixels where they are what is clicked."""
-    pictures = Pictures.read(data, Whole(), ("train", measured), step=step)
+    pictures = Pictures.read(data, Whole(), ("train", measured, *watched), step=step)
     clicked: ClickedRegions | ClickedPixels
     match rule:
         case Superpixels():
@@ -75,6 +77,7 @@ def click_ground(recipe: Recipe, rule: ClickRule, data: DataSet, *, measured: Sp
             recipe.acquisition_of(arm),
             classes=len(data.classes),
             channels=data.channels,
+            watched=pictures.parts[watched[0]] if watched else None,
             # Whoever labels everything draws masks.
             answered=None if arm == CEILING else clicked,
         )
@@ -213,16 +216,20 @@ class ClickedPixels:
         """Pick the same number in each image; what is left of the clicks goes to images by lot."""
         truth = self.pictures.parts["train"].masks
         _, height, width = truth.shape
-        counts = np.full(self._count, clicks // self._count)
-        counts[rng.permutation(self._count)[: clicks % self._count]] += 1
-        chosen = []
+        known_pixels = np.array([len(before.get(place, NOTHING)) for place in range(self._count)])
+        counts = dealt(clicks, (truth != IGNORE).sum(axis=(1, 2)) - known_pixels, rng=rng)
+        chosen = [np.empty(0, dtype=np.intp)]
         for place, uncertainty in maps:
             if counts[place]:
                 known = before.get(place, NOTHING)
                 allowed = truth[place] != IGNORE
                 at = pick(rule, uncertainty, int(counts[place]), known=known, allowed=allowed, rng=rng)
                 chosen.append(place * height * width + at[:, 0] * width + at[:, 1])
-        return Filled(np.concatenate(chosen), clicks)
+        spent = int(counts.sum())
+        notes = (
+            () if spent == clicks else (f"{clicks} clicks and {spent} pixels of known truth are left: all were taken",)
+        )
+        return Filled(np.concatenate(chosen), spent, notes)
 
 
 def _maps(fitted: Fitted, step: Step) -> Iterator[tuple[int, Floats, Mask]]:

@@ -33,6 +33,7 @@ def draw_curves(path: Path, report: StudyReport) -> None:
     if report.ceiling is not None:
         axes.axhline(report.ceiling.mean, color=GREY, linestyle="--", linewidth=1, label="all labels")
     axes.set_xlabel("labels")
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylabel(f"{report.measure} on {report.split}")
     axes.set_title(report.title, loc="left", color=INK, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)

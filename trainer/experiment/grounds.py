@@ -7,7 +7,9 @@ from typing import Final
 from shared.console import Step
 from shared.errors import ConfigError
 from shared.identity import sha256_hex
+from trainer.acquisition.build import build_asked_source
 from trainer.experiment.classification_ground import classification_ground
+from trainer.experiment.classifying import check_asked
 from trainer.experiment.click_ground import click_ground
 from trainer.experiment.cutting import Pixels, Superpixels, UnitTable
 from trainer.experiment.datasets.dataset import DataSet, Request, Split
@@ -18,7 +20,8 @@ from trainer.experiment.learner import Ground
 from trainer.experiment.pictures import Pictures, padded
 from trainer.experiment.recipe import CEILING, Recipe
 from trainer.experiment.segmenting import SegmentationLearner
-from trainer.learning.networks import build_encoder, build_network
+from trainer.learning.model import build_model
+from trainer.learning.networks import build_encoder
 from trainer.representation.space import SpaceModule, train_space
 
 #: The encoders halve five times.
@@ -55,6 +58,8 @@ def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
         return _segmentation(recipe, data, step=step)
     if recipe.unit != UnitTable():
         raise ConfigError(f"unit: {data.name} has one class an image, which is its unit; leave the table away")
+    for name in _names(recipe):
+        check_asked(recipe.acquisition_of(name), recipe.classifier_of(name), classes=len(data.classes))
     return classification_ground(
         data,
         measured=measured_split(recipe, data),
@@ -67,7 +72,7 @@ def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
 
 def _watched(recipe: Recipe, data: DataSet, *, measured: Split) -> tuple[Split, ...]:
     """Name the split that may end a training early: never the one that results are told of."""
-    if not any(recipe.learning_of(arm).stop_patience for arm in (CEILING, *(arm.name for arm in recipe.arms))):
+    if not any(recipe.learning_of(arm).stop_patience for arm in _names(recipe)):
         return ()
     if measured == "val" or "val" not in data.splits:
         raise ConfigError(
@@ -76,12 +81,29 @@ def _watched(recipe: Recipe, data: DataSet, *, measured: Split) -> tuple[Split, 
     return ("val",)
 
 
-def _check_networks(recipe: Recipe, data: DataSet) -> None:
-    """Refuse an architecture or an encoder that nobody knows before the first training, not after the ceiling's."""
-    names = (CEILING, *(arm.name for arm in recipe.arms))
-    for learning in {recipe.learning_of(name) for name in names}:
-        build_network(learning, classes=len(data.classes), channels=data.channels)
-    for space in {recipe.space, *(recipe.space_of(name) for name in names)}:
+def _names(recipe: Recipe) -> tuple[str, ...]:
+    """Name all that learn."""
+    return (CEILING, *(arm.name for arm in recipe.arms))
+
+
+def _check_models(recipe: Recipe, data: DataSet) -> None:
+    """Refuse networks and measures that cannot be made before anything is trained: the ceiling may take hours."""
+    asked = {(recipe.learning_of(name), recipe.acquisition_of(name)): name for name in _names(recipe)}
+    for (learning, acquisition), name in asked.items():
+        try:
+            model = build_model(
+                learning,
+                classes=len(data.classes),
+                channels=data.channels,
+                seed=0,
+                heads=acquisition.heads,
+                beta=acquisition.beta,
+            )
+            # Any model says whether the measure can be asked; as many as the committee has members.
+            build_asked_source(acquisition, [model] * acquisition.networks, weights=acquisition.class_weights, seed=0)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+    for space in {recipe.space, *(recipe.space_of(name) for name in _names(recipe))}:
         if space.source in {"simclr", "untrained"}:
             build_encoder(space.encoder, channels=data.channels)
 
@@ -89,10 +111,10 @@ def _check_networks(recipe: Recipe, data: DataSet) -> None:
 def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     split = measured_split(recipe, data)
     rule = recipe.unit.rule
-    _check_networks(recipe, data)
-    if isinstance(rule, Superpixels | Pixels):
-        return click_ground(recipe, rule, data, measured=split, step=step)
+    _check_models(recipe, data)
     watched = _watched(recipe, data, measured=split)
+    if isinstance(rule, Superpixels | Pixels):
+        return click_ground(recipe, rule, data, measured=split, watched=watched, step=step)
     pictures = Pictures.read(data, rule, ("train", split, *watched), step=step)
 
     @cache
@@ -113,7 +135,7 @@ def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
             classes=len(data.classes),
             channels=data.channels,
             begin=start_space if recipe.learning_of(arm).encoder_from == "space" else None,
-            watched=pictures.parts["val"] if watched else None,
+            watched=pictures.parts[watched[0]] if watched else None,
         )
 
     def embedder(arm: str) -> SegmentationEmbedder:

@@ -6,12 +6,14 @@ image's embedding does not depend on which others it was asked with.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from shared.console import Step
 from shared.geometry import Image
 from trainer.experiment.classifying import ClassifierLearner
+from trainer.experiment.embedding import checkpoints_in
 from trainer.experiment.learner import Labelled
 from trainer.experiment.pixel_space import pixel_rows
 from trainer.experiment.recipe import SpaceSource
@@ -29,17 +31,24 @@ class ClassifierEmbedder:
     learner: ClassifierLearner
     space: SpaceSource
 
-    def embed(self, units: Sequence[int], *, start: tuple[int, ...], seed: int, step: Step) -> Vectors:
-        images, places = self.learner.albums.train.images, self.learner.albums.places(units)
-        return self._every(images, start, seed, step)[places]
+    @property
+    def key(self) -> tuple[object, ...]:
+        mine = self.space.decisive(), self.learner.settings.threads
+        return (*mine, self.learner.settings, self.learner.asked) if self.space.source == "task" else mine
 
-    def _every(self, images: Image, start: tuple[int, ...], seed: int, step: Step) -> Vectors:
+    def embed(
+        self, units: Sequence[int], *, start: tuple[int, ...], seed: int, step: Step, keep: Path | None = None
+    ) -> Vectors:
+        images, places = self.learner.albums.train.images, self.learner.albums.places(units)
+        return self._every(images, start, seed, step, keep)[places]
+
+    def _every(self, images: Image, start: tuple[int, ...], seed: int, step: Step, keep: Path | None) -> Vectors:
         match self.space.source:
             case "pixels":
                 return pixel_rows(images)
             case "simclr":
-                used = self.learner.settings.threads
-                space, _ = train_space(images, self.space, seed=seed, step=step, threads_used=used)
+                used, kept = self.learner.settings.threads, checkpoints_in(keep, self.space)
+                space, _ = train_space(images, self.space, seed=seed, step=step, threads_used=used, checkpoints=kept)
                 return embed(space, images)
             case "untrained":
                 return untrained_source(self.space, images, seed=seed).embed(images)

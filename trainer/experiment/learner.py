@@ -74,8 +74,17 @@ class Learner(Protocol):
 class Embedder(Protocol):
     """Where embeddings come from; they stay fixed over the rounds of a study."""
 
-    def embed(self, units: Sequence[int], *, start: tuple[int, ...], seed: int, step: Step) -> Vectors:
-        """Return unit rows ``(n, d)`` for some units, in the order asked; only labels of ``start`` may be seen."""
+    @property
+    def key(self) -> tuple[object, ...]:
+        """All of its own that decides the rows, as JSON can tell it."""
+
+    def embed(
+        self, units: Sequence[int], *, start: tuple[int, ...], seed: int, step: Step, keep: Path | None = None
+    ) -> Vectors:
+        """Return unit rows ``(n, d)`` for some units, in the order asked; only labels of ``start`` may be seen.
+
+        A long training is kept in the folder ``keep``, where it can be gone on with.
+        """
 
 
 class Clicked(Protocol):

@@ -21,7 +21,11 @@ def _recipe(key: str, value: str) -> str:
 
 
 METHODS: Final = (
-    Method("A1", "SimCLR space, learned once and fixed", _recipe("space.source", '"simclr" | "untrained" | "task"')),
+    Method(
+        "A1",
+        "SimCLR space, learned once and fixed",
+        _recipe("space.source", '"simclr" | "untrained" | "task" | "pixels"'),
+    ),
     Method("A2", "similarity is the cosine of embeddings", _recipe("arm.weighting", '"diversity"')),
     Method(
         "A3", "pixel entropy, averaged over the unit", _recipe("acquisition.measure, aggregation", '"entropy", "mean"')

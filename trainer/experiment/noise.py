@@ -11,7 +11,7 @@ import numpy as np
 
 from shared.console import Step
 from shared.errors import ConfigError
-from trainer.experiment.draws import fit_seed, random_start
+from trainer.experiment.draws import fit_seed, random_start, rng_of
 from trainer.experiment.learner import Ground, Labelled
 
 #: The name under which the recipe's own settings are looked up: every recipe has this arm.
@@ -44,7 +44,7 @@ def measure_noise(ground: Ground, labels: Sequence[int], *, repeats: int, seed: 
         raise ConfigError(f"labels: {wrong[0]}; the set has 1 to {ground.count} units to learn from")
     done, learner = 0, ground.learner(_ARM)
     for count in labels:
-        units = random_start(seed, count=ground.count, first=count)
+        units = _start(ground, count, seed=seed)
         values = []
         for repeat in range(repeats):
             # A repeat is a round of its own: the seeds of trainings follow from it.
@@ -53,6 +53,13 @@ def measure_noise(ground: Ground, labels: Sequence[int], *, repeats: int, seed: 
             done += 1
             step(done, len(labels) * repeats)
         yield Noise(count, tuple(values))
+
+
+def _start(ground: Ground, count: int, *, seed: int) -> tuple[int, ...]:
+    """Draw units by lot, as a study draws its start set."""
+    if ground.clicked is None:
+        return random_start(seed, count=ground.count, first=count)
+    return tuple(ground.clicked.start(count, rng_of(seed, "start", 0)).indices.tolist())
 
 
 def _quiet(done: int, total: int) -> None:  # a Step

@@ -92,6 +92,23 @@ def pick(
             return _apart(rule, places, n, known)
 
 
+def dealt(clicks: int, room: Ints, *, rng: np.random.Generator) -> Ints:
+    """Deal clicks to images, ``(n,)``: as many to each as to any other, and none beyond its room; odd ones by lot.
+
+    Args:
+        clicks: How many; fewer are dealt where all room is taken.
+        room: ``(n,)``, how many pixels of each image may be picked.
+        rng: Decides which images get one more.
+    """
+    counts = np.zeros(len(room), dtype=np.intp)
+    while left := min(clicks, int(room.sum())) - int(counts.sum()):
+        open_ = np.flatnonzero(counts < room)
+        share = np.full(len(open_), left // len(open_))
+        share[rng.permutation(len(open_))[: left % len(open_)]] += 1
+        counts[open_] = np.minimum(counts[open_] + share, room[open_])
+    return counts
+
+
 def pixel_mask(mask: Mask, pixels: Ints) -> Mask:
     """Return an image's mask with 255 everywhere but at ``(n, 2)`` pixels."""
     only = np.full_like(mask, IGNORE)

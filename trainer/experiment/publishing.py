@@ -4,15 +4,18 @@ What is published is read by ``methods``; a study that is not finished says noth
 """
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from shared.errors import StateError
-from shared.files import write_durably
+from shared.errors import InputError, StateError
+from shared.files import read_bounded, write_durably
 from trainer.experiment.recipe import Recipe, load_recipe
 from trainer.experiment.record import read_study
 from trainer.experiment.report import ArmReport, StudyReport, build_report, plus_minus
+
+_LIMIT: Final = 64 << 20
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -37,6 +40,10 @@ def publish(folder: Path, to: Path, recipes: Path) -> Path:
         raise StateError(
             f"{folder}: {', '.join(report.unfinished)} not held to the end for every seed; nothing was published, run the experiment again to go on"
         )
+    if lacking := sorted({*recipe.seeds} - {seed for arm in report.arms for seed in arm.seeds}):
+        raise StateError(
+            f"{folder}: seeds {', '.join(map(str, lacking))} of the recipe were not held; nothing was published, run the experiment again to go on"
+        )
     result = Result(
         rows=report.rows,
         date=report.date,
@@ -46,8 +53,29 @@ def publish(folder: Path, to: Path, recipes: Path) -> Path:
         report=report,
     )
     path = to / f"{report.name}-{report.date}.json"
+    if path.is_file() and (old := _recipe_hash(path)) != report.recipe_hash:
+        raise StateError(
+            f"{path}: a result of recipe {old[:12]}, this study's is {report.recipe_hash[:12]}; nothing was published, remove the file to replace it"
+        )
     write_durably(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     return path
+
+
+class _Reported(Struct):
+    recipe_hash: str
+
+
+class _Published(Struct):
+    """What is read of a result before it is replaced."""
+
+    report: _Reported
+
+
+def _recipe_hash(path: Path) -> str:
+    try:
+        return msgspec.json.decode(read_bounded(path, limit=_LIMIT), type=_Published).report.recipe_hash
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; nothing was published, remove the file to replace it") from None
 
 
 def _recipe(folder: Path, recipes: Path) -> Recipe:

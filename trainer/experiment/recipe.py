@@ -256,6 +256,11 @@ def _click_problems(recipe: Recipe) -> list[str]:
     if not recipe.unit.clicked:
         return problems
     here = f'unit.kind "{kind}"'
+    problems += [
+        f'learning.encoder_from of {name} is "space" with {here}, which has no patches that a space could learn from; leave it away'
+        for name in sorted({CEILING, *(arm.name for arm in recipe.arms)})
+        if recipe.learning_of(name).encoder_from == "space"
+    ]
     if recipe.start != "random":
         problems.append(f'start "{recipe.start}" with {here}, which has no embeddings; the start set is drawn by lot')
     for arm, table in zip(recipe.arms, asked, strict=True):

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -87,9 +88,29 @@ def read_rounds(path: Path) -> list[RoundRecord]:
         rounds = [msgspec.json.decode(line, type=RoundRecord) for line in lines]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; remove the file to hold the arm's rounds again") from None
-    if [record.round for record in rounds] != list(range(len(rounds))):
-        raise InputError(f"{path}: rounds {[record.round for record in rounds]}; expected 0 to {len(rounds) - 1}")
+    for fault in _faults(rounds):
+        raise InputError(f"{path}: {fault}; remove the file to hold the arm's rounds again")
     return rounds
+
+
+def _faults(rounds: Sequence[RoundRecord]) -> Iterator[str]:
+    """Say what no walk can have written, though each line reads well."""
+    numbers = [record.round for record in rounds]
+    if numbers != list(range(len(rounds))):
+        yield f"rounds {numbers}, expected 0 to {len(rounds) - 1}"
+    units = [unit for record in rounds for unit in record.picks.units]
+    if len(set(units)) < len(units):
+        yield f"{len(units) - len(set(units))} units were chosen twice"
+    for record in rounds:
+        if not 0.0 <= record.value <= 1.0:
+            yield f"round {record.round} has the value {record.value}, expected 0 to 1"
+        if len(record.per_class) != len(rounds[0].per_class):
+            yield f"round {record.round} has {len(record.per_class)} classes, round 0 {len(rounds[0].per_class)}"
+    for before, after in pairwise(rounds):
+        if before.next is None or before.next.units != after.picks.units:
+            yield f"round {after.round} did not learn what round {before.round} chose"
+        if after.labels <= before.labels:
+            yield f"round {after.round} has {after.labels} labels, round {before.round} {before.labels}"
 
 
 def has_rounds(folder: Path) -> bool:
@@ -107,7 +128,9 @@ def open_study(folder: Path, wanted: StudyRecord) -> None:
     path = folder / STUDY_NAME
     # A recipe that was refused before it had a result may be mended in place. A lock is none.
     begun = any(not found.name.startswith(".") for found in folder.glob("seed-*/*"))
-    if begun and path.is_file():
+    if begun and not path.is_file():
+        raise StateError(f"{folder}: holds results, and no {STUDY_NAME} that says of what; give another --out")
+    if begun:
         found = read_study(folder)
         for what, old, asked in (
             ("recipe", found.recipe_hash, wanted.recipe_hash),
@@ -128,7 +151,9 @@ def read_study(folder: Path) -> StudyRecord:
     try:
         return msgspec.json.decode(read_bounded(path, limit=_LIMIT), type=StudyRecord)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}; it was not written by this version") from None
+        raise InputError(
+            f"{path}: {error}; it is damaged or of another version, and what lies beside it cannot be used without it: give another --out"
+        ) from None
 
 
 def study_folders(out: Path) -> list[Path]:

@@ -97,6 +97,12 @@ def build_report(folder: Path) -> StudyReport:
         for arm in study.recipe.arms
     }
     held = {name: rounds for name, rounds in held.items() if rounds}
+    for name, by_seed in held.items():
+        for seed, rounds in by_seed.items():
+            if len(rounds[0].per_class) != len(study.classes):
+                raise InputError(
+                    f"{seeds[seed] / name}.jsonl: {len(rounds[0].per_class)} classes, the study has {len(study.classes)}; remove the file to hold the arm's rounds again"
+                )
     if not held:
         raise InputError(f"{folder}: no finished round yet; run the experiment first")
     shared = shared_rounds(held)

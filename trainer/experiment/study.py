@@ -133,7 +133,12 @@ class _Seed:
     def _arm(self, arm: Arm, additions: tuple[int, ...]) -> None:
         path = self.folder / f"{arm.name}.jsonl"
         done = read_rounds(path)
-        if len(done) >= len(additions):
+        strange = [unit for record in done for unit in record.picks.units if unit >= self.ground.count]
+        if strange or len(done) > len(additions):
+            raise InputError(
+                f"{path}: {len(done)} rounds, unit {max(strange, default=0)}; the schedule has {len(additions)} and the set {self.ground.count} units; remove the file to hold the arm's rounds again"
+            )
+        if len(done) == len(additions):
             self._skip(len(additions))
             return
         self._skip(len(done))
@@ -201,27 +206,38 @@ class _Seed:
 
     def _embeddings(self, arm: str, start: tuple[int, ...]) -> Vectors:
         """Return the embeddings of all units, learned once a seed; of labels they may see those of the start set."""
-        recipe = self.study.recipe
         if self.ground.clicked is not None:
             return np.empty((0, 1), dtype=np.float32)
-        space = recipe.space_of(arm)
-        # A task encoder's are those of the model of the start set, too.
-        model = self._alike(arm).decode() if space.source == "task" else None
-        digest = sha256_hex(msgspec.json.encode((space, model, space_seed(self.seed)), order="sorted"))[:12]
+        embedder = self.ground.embedder(arm)
+        digest = sha256_hex(msgspec.json.encode((embedder.key, space_seed(self.seed)), order="sorted"))[:12]
         if digest not in self._spaces:
             path = self.folder / f"space-{digest}.npy"
             if not path.is_file():
-                everything = range(self.ground.count)
-                self.study.console.event("embeddings", f"seed {self.seed}: learning embeddings", seed=self.seed)
-                # No bar of its own: two cannot be drawn at once.
-                vectors = self.ground.embedder(arm).embed(
-                    everything, start=start, seed=space_seed(self.seed), step=lambda _done, _total: None
+                keep = self.folder / f"space-{digest}-under-way"
+                vectors = embedder.embed(
+                    range(self.ground.count), start=start, seed=space_seed(self.seed), step=self._learning(), keep=keep
                 )
                 written = io.BytesIO()
                 np.save(written, vectors.astype(np.float32), allow_pickle=False)
                 write_durably(path, written.getvalue())
+                shutil.rmtree(keep, ignore_errors=True)
             self._spaces[digest] = _read_vectors(path, count=self.ground.count)
         return self._spaces[digest]
+
+    def _learning(self) -> Step:
+        """Tell how far the embeddings are in lines of their own: a second bar cannot be drawn."""
+        told = -1
+
+        def step(done: int, total: int) -> None:
+            nonlocal told
+            tenth = 10 * done // max(total, 1)
+            if tenth > told:
+                told = tenth
+                text = f"seed {self.seed}: learning embeddings, {10 * tenth} %"
+                self.study.console.event("embeddings", text, seed=self.seed, percent=10 * tenth)
+
+        step(0, 1)
+        return step
 
     def _alike(self, arm: str) -> bytes:
         recipe = self.study.recipe

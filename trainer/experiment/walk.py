@@ -119,16 +119,16 @@ class Walk:
             case "most-incorrect":
                 return fitted.mistakes(rest.tolist(), step=step)
             case "expert":
-                return self._expert().scores(rest.tolist(), step=step)
+                return self._expert(_share(step, 0.0, 0.9)).scores(rest.tolist(), step=_share(step, 0.9, 1.0))
             case _:
                 return fitted.scores(rest.tolist(), step=step)
 
-    def _expert(self) -> Fitted:
+    def _expert(self, step: Step) -> Fitted:
         """Return the model of all labels, which the arms of a seed share."""
         if self.first.expert is None:
             everything = Labelled(range(self.ground.count), 0)
             self.first.expert = self.ground.learner(CEILING).fit(
-                everything, seed=fit_seed(self.seed, 0), step=lambda _done, _total: None
+                everything, seed=fit_seed(self.seed, 0), step=step, keep=self.keep / "expert"
             )
         return self.first.expert
 

@@ -111,6 +111,7 @@ def write_rounds_of(study: Path, seed: int, arm: str, values: Sequence[float], *
             value=value,
             per_class=(value, None, value / 2),
             picks=Picks(units=(number,), strategy=arm, seconds=float(number), near_duplicates=near),
+            next=Picks(units=(number + 1,), strategy=arm),
         )
         for number, value in enumerate(values)
     ]

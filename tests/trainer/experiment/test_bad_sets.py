@@ -89,6 +89,20 @@ def test_an_encoder_that_nobody_knows_is_told_before_anything_is_learned(sets: P
     assert told.startswith('space.encoder "resnet99": ')
 
 
+@pytest.mark.parametrize(
+    ("acquisition", "said"),
+    [
+        ('measure = "class-variance", committee = "heads", class_weights = [0.0, 1.0]', "expected 3 numbers from 0"),
+        ('measure = "bald", committee = "mc-dropout"', "has no dropout, every member would say the same"),
+    ],
+)
+def test_what_an_arm_cannot_ask_is_told_before_anything_is_learned(sets: Path, acquisition: str, said: str) -> None:
+    told = refused(sets, f"{RECIPE}acquisition = {{ {acquisition} }}\n")
+
+    assert told.startswith("kdpp: ")
+    assert said in told
+
+
 def test_one_image_is_no_set(tmp_path: Path) -> None:
     sets = write_tiny_set(tmp_path / "sets")
     (sets / "tiny" / "splits.json").unlink()

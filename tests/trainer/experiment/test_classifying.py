@@ -14,7 +14,7 @@ from tests.trainer.experiment.studies import write_recipe
 from tests.trainer.learning.classification.pictures import quadrants, quiet
 from trainer.experiment.albums import Albums
 from trainer.experiment.classification_ground import classification_ground
-from trainer.experiment.classifying import ClassifierLearner
+from trainer.experiment.classifying import ClassifierLearner, check_asked
 from trainer.experiment.datasets.arrays import ArraySource, load_arrays
 from trainer.experiment.datasets.dataset import DataSet, Request
 from trainer.experiment.datasets.open import open_dataset
@@ -310,13 +310,15 @@ def test_an_arm_has_its_own_network(tiny: DataSet) -> None:
             "every member would say the same; set classifier.dropout",
         ),
         (StudyAcquisition(measure="odin", epsilon=0.1), r"acquisition\.epsilon is 0\.1"),
+        (
+            StudyAcquisition(measure="class-variance", committee="ensemble", class_weights=(0.0, 1.0)),
+            r"acquisition\.class_weights: 2 numbers for 4 classes",
+        ),
     ],
 )
-def test_what_a_classifier_cannot_be_asked_is_refused(tiny: DataSet, table: StudyAcquisition, said: str) -> None:
-    laid = ground(tiny, acquisition=table)
-
+def test_what_a_classifier_cannot_be_asked_is_refused(table: StudyAcquisition, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        laid.learner("random")
+        check_asked(table, ClassifierTable(network="dense-16"), classes=4)
 
 
 def test_images_of_several_sizes_are_refused_with_the_key_to_set() -> None:

@@ -14,6 +14,7 @@ from trainer.experiment.click_ground import ClickedPixels, ClickedRegions, Click
 from trainer.experiment.clicks import region_costs
 from trainer.experiment.grounds import lay_ground, open_data
 from trainer.experiment.learner import Ground, Labelled
+from trainer.experiment.pixelpick import dealt
 from trainer.experiment.recipe import CEILING, Arm, Recipe, load_recipe
 from trainer.experiment.record import RoundRecord, read_rounds
 from trainer.experiment.runner import run
@@ -238,3 +239,67 @@ def test_what_does_not_go_with_clicks_is_refused(text: str, told: str, tmp_path:
         load_recipe(write_recipe(tmp_path, text))
 
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [REGIONS, PIXELS], ids=["regions", "pixels"])
+def test_an_encoder_that_would_begin_with_the_space_is_refused_where_there_are_no_patches(
+    text: str, sets: Path
+) -> None:
+    text = text.replace('source = "untrained"', 'source = "simclr"').replace(
+        "threads = 1", 'threads = 1\nencoder_from = "space"'
+    )
+
+    with pytest.raises(ConfigError, match=r'learning\.encoder_from of top is "space" with unit\.kind'):
+        load_recipe(write_recipe(sets.parent, text))
+
+
+def test_a_training_of_clicks_may_end_early_by_the_val_split(sets: Path) -> None:
+    _, ground = laid(sets, PIXELS.replace("threads = 1", "threads = 1\nstop_patience = 2"))
+
+    learner = ground.learner("top")
+
+    assert isinstance(learner, ClickLearner)
+    assert learner.watched is not None
+    assert len(learner.watched.images) == 2
+    assert ground.learner(CEILING).watched is learner.watched  # type: ignore[attr-defined]  # of this kind of learner
+
+
+def test_an_image_of_which_nothing_is_known_is_not_asked_about_and_leaves_its_clicks_to_others(sets: Path) -> None:
+    names = sorted(path.name for path in (sets / "tiny" / "masks").iterdir())
+    for name in names:
+        if name not in {"a1.png", "a2.png", "a10.png", "a11.png"}:
+            (sets / "tiny" / "masks" / name).write_bytes(encode_image(np.full((32, 32), 255, dtype=np.uint8)))
+
+    folder = hold(sets, PIXELS)
+
+    clicked = laid(sets, PIXELS)[1].clicked
+    assert isinstance(clicked, ClickedPixels)
+    truth = clicked.pictures.parts["train"].masks
+    for arm in ("random", "top"):
+        units = np.array([unit for record in read_rounds(folder / f"{arm}.jsonl") for unit in record.picks.units])
+        assert len(units) == 40
+        places, inside = np.divmod(units, 32 * 32)
+        assert (truth.reshape(8, -1)[places, inside] != 255).all()
+        assert np.bincount(places, minlength=8).max() == 20
+
+
+@pytest.mark.parametrize(
+    ("clicks", "room", "dealt_to"),
+    [
+        (9, [9, 9, 9], [3, 3, 3]),
+        (9, [1, 9, 9], [1, 4, 4]),
+        (9, [0, 0, 4], [0, 0, 4]),
+        (0, [3], [0]),
+        (5, [0, 0], [0, 0]),
+    ],
+)
+def test_clicks_are_dealt_alike_as_far_as_there_is_room(clicks: int, room: list[int], dealt_to: list[int]) -> None:
+    assert dealt(clicks, np.array(room), rng=np.random.default_rng(1)).tolist() == dealt_to
+
+
+def test_odd_clicks_are_dealt_by_lot() -> None:
+    counts = np.array([dealt(4, np.array([9, 9, 9]), rng=np.random.default_rng(seed)) for seed in range(300)])
+
+    assert (counts.sum(axis=1) == 4).all()
+    # Each of three images gets the odd one in a third of the draws: 100, and 4 standard deviations are 33.
+    assert np.abs((counts == 2).sum(axis=0) - 100).max() < 33

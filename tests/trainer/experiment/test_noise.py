@@ -1,5 +1,8 @@
 """What repeats of one training differ by."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -60,3 +63,25 @@ def test_what_cannot_be_measured_is_refused_before_a_training(
         measured(ground, labels, repeats=repeats, told=told)
 
     assert told == []
+
+
+def test_pixels_are_drawn_as_a_study_draws_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = write_tiny_set(tmp_path / "sets")
+    text = RECIPE[: RECIPE.index("[[arm]]")].replace(
+        'kind = "parts"\nrows = 2\ncols = 2\ncontext_px = 4', 'kind = "pixels"'
+    )
+    recipe = load_recipe(write_recipe(tmp_path, text + '[[arm]]\nname = "top"\nstrategy = "top"\n'))
+    step = lambda _done, _total: None  # noqa: E731  # nobody watches
+    ground = lay_ground(recipe, open_data(recipe, sets, work=tmp_path, step=step), step=step)
+    learned: list[Any] = []
+    learner = ground.learner("random")
+    plain = type(learner).fit
+    monkeypatch.setattr(
+        type(learner), "fit", lambda self, labelled, **words: learned.append(labelled) or plain(self, labelled, **words)
+    )
+
+    measured(ground, [16], repeats=2)
+
+    units = np.array(learned[0].units)
+    # Two of each of the eight images, as PixelPick asks; by lot among all pixels it would hardly be so.
+    assert np.bincount(units // (32 * 32), minlength=8).tolist() == [2] * 8

@@ -78,8 +78,41 @@ def test_an_unfinished_study_is_not_published(study: Path, tmp_path: Path) -> No
 def test_the_command_writes_each_study_of_a_folder(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["experiment", "publish", str(study.parent), "--to", str(tmp_path / "results"), "--json"]) == 0
+    words = ["experiment", "publish", str(study.parent), "--to", str(tmp_path / "results"), "--json"]
+    assert main(words) == 1
+    assert "results: no such folder" in capsys.readouterr().err
+
+    (tmp_path / "results").mkdir()
+    assert main(words) == 0
 
     told = msgspec.json.decode(capsys.readouterr().out)
     assert Path(told["path"]).is_file()
     assert told["study"] == "boxes"
+
+
+def test_a_study_that_lacks_a_seed_of_its_recipe_is_not_published(study: Path, tmp_path: Path) -> None:
+    text = RECIPE.replace("seeds = [0]", "seeds = [0, 1, 2]").replace('rows = ["A5", "B3"]', "rows = []")
+    write_recipe(tmp_path / "recipes", text)
+
+    with pytest.raises(StateError, match="boxes: seeds 2 of the recipe were not held; nothing was published"):
+        publish(study, tmp_path / "results", tmp_path / "recipes")
+
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_result_of_another_recipe_is_not_replaced(study: Path, tmp_path: Path) -> None:
+    path = publish(study, tmp_path, tmp_path)
+    other = tmp_path / "other" / "boxes"
+    recipe = load_recipe(write_recipe(tmp_path / "changed", RECIPE.replace("steps = 4", "steps = 5")))
+    open_study(other, record_of(recipe))
+    for arm in ("random", "top", "kdpp"):
+        write_rounds_of(other, 0, arm, [0.3, 0.4])
+    before = path.read_bytes()
+
+    with pytest.raises(
+        StateError, match=r"a result of recipe .*; nothing was published, remove the file to replace it"
+    ):
+        publish(other, tmp_path, tmp_path)
+
+    assert path.read_bytes() == before
+    assert publish(study, tmp_path, tmp_path) == path

@@ -1,7 +1,9 @@
 """Reports: the numbers against a calculation by hand."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,12 +17,16 @@ from trainer.experiment.page import markdown
 from trainer.experiment.recipe import load_recipe
 from trainer.experiment.record import (
     STUDY_NAME,
+    Picks,
     open_study,
+    read_rounds,
     read_study,
     study_folders,
+    write_rounds,
 )
 from trainer.experiment.report import Spread, build_report
 
+ROOT = Path(__file__).resolve().parents[3]
 SIGNATURE = b"\x89PNG"
 
 
@@ -223,10 +229,63 @@ def test_a_value_that_is_no_number_is_not_written(study: Path) -> None:
     assert (study / "seed-0" / "top.jsonl").read_bytes() == before
 
 
-def test_a_folder_of_recipes_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["experiment", "methods", "--recipes", str(tmp_path / "nope")]) == 2
+@pytest.mark.parametrize("words", [["--recipes", "nope"], ["--results", "nope"], []])
+def test_folders_of_the_house_that_are_not_there_are_refused(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT if words else tmp_path)
 
-    assert "nope' does not exist; see winnow experiment methods --help" in capsys.readouterr().err
+    assert main(["experiment", "methods", *words]) == 1
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "no such folder; run in a checkout of winnow, or name another with --re" in told.err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"next": None}, "round 1 did not learn what round 0 chose"),
+        ({"picks": Picks(units=(1,), strategy="top")}, "1 units were chosen twice"),
+        ({"value": 7.0}, "round 0 has the value 7.0, expected 0 to 1"),
+        ({"labels": 20}, "round 1 has 20 labels, round 0 20"),
+        ({"per_class": (0.2,)}, "round 1 has 3 classes, round 0 1"),
+    ],
+)
+def test_rounds_that_no_walk_can_have_written_are_refused_with_their_file(
+    study: Path, change: dict[str, Any], said: str
+) -> None:
+    path = study / "seed-0" / "top.jsonl"
+    first, *others = read_rounds(path)
+    write_rounds(path, [replace(first, **change), *others])
+
+    with pytest.raises(InputError, match=re.escape(f"{path}: {said}; remove the file")):
+        build_report(study)
+
+
+def test_rounds_of_other_classes_are_refused_with_their_file(study: Path) -> None:
+    path = study / "seed-0" / "top.jsonl"
+    write_rounds(path, [replace(record, per_class=(0.1, 0.2)) for record in read_rounds(path)])
+
+    with pytest.raises(InputError, match=r"top\.jsonl: 2 classes, the study has 3"):
+        build_report(study)
+
+
+def test_results_without_a_word_of_what_they_are_of_are_not_gone_on_with(study: Path) -> None:
+    record = read_study(study)
+    (study / STUDY_NAME).unlink()
+
+    with pytest.raises(StateError, match=r"holds results, and no study\.json that says of what"):
+        open_study(study, record)
+
+    assert not (study / STUDY_NAME).exists()
+
+
+@pytest.mark.parametrize("name", ["curves.jpg", "curves", "."])
+def test_a_picture_that_is_no_png_is_not_drawn(study: Path, tmp_path: Path, name: str) -> None:
+    assert main(["experiment", "plot", str(study), "--to", str(tmp_path / name)]) == 1
+
+    assert not list(tmp_path.glob("curves*"))
 
 
 def test_a_folder_without_a_study_is_named(study: Path, tmp_path: Path) -> None:

@@ -83,14 +83,6 @@ def test_a_committee_disagrees_and_is_measured_as_one(committee: str, sets: Path
     assert 0 <= fitted.measure("test", step=quiet).value <= 1
 
 
-def test_a_network_without_dropout_is_no_dropout_committee(sets: Path) -> None:
-    text = RECIPE.replace(ENTROPY, 'measure = "bald"\ncommittee = "mc-dropout"')
-    fitted = learner_of(sets, text).fit(Labelled((0, 5), 0), seed=1, step=quiet)
-
-    with pytest.raises(ConfigError, match="has no dropout"):
-        fitted.scores([1], step=quiet)
-
-
 def test_a_study_s_training_ends_early_by_a_split_that_no_result_is_told_of(
     sets: Path,
 ) -> None:

@@ -251,6 +251,53 @@ def test_some_arms_are_held_alone_as_they_would_be_beside_all(unbroken: Path, se
     assert '"unfinished": ["random", "top"]' in json.dumps(json.loads((out / "boxes" / "report.json").read_text()))
 
 
+def test_an_arm_of_another_grain_has_embeddings_of_its_own(sets: Path, tmp_path: Path) -> None:
+    """Patches of 16 px are padded to 32 where a network halves five times: who came first must decide nothing."""
+    own = RECIPE.replace("seeds = [0]", "seeds = [0]\nceiling = false").replace(
+        "rows = 2\ncols = 2", "rows = 3\ncols = 3"
+    )
+    deep = '\n[[arm]]\nname = "deep"\nlearning = { architecture = "compact", encoder = "compact-8-8-8-8", steps = 4, minibatch = 4, threads = 1 }\n'
+    recipe = write_recipe(tmp_path, own + deep)
+    hold(recipe, sets, tmp_path / "all")
+
+    run(recipe, data=sets, out=tmp_path / "one", seeds=None, jobs=1, console=Console(as_json=True), arms=["deep"])
+
+    alone, beside = (read_rounds(tmp_path / out / "boxes" / "seed-0" / "deep.jsonl") for out in ("one", "all"))
+    assert [record.picks.units for record in alone] == [record.picks.units for record in beside]
+    assert len(list((tmp_path / "all" / "boxes" / "seed-0").glob("space-*.npy"))) == 2
+
+
+def test_embeddings_tell_how_far_they_are_and_go_on_where_they_were(
+    sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = RECIPE.replace('source = "untrained"', 'source = "simclr"\nsteps = 30\nminibatch = 4\ncheckpoint_every = 5')
+    text = text.replace("seeds = [0]", "seeds = [0]\nceiling = false").replace("rounds = 2", "rounds = 1")
+    recipe = write_recipe(tmp_path, text)
+    hold(recipe, sets, tmp_path / "whole")
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["percent"] for line in told if line["event"] == "embeddings"] == list(range(0, 101, 10))
+
+    class Cut(Console):
+        """A voice that fails in the middle: so does whoever speaks."""
+
+        def event(self, name: str, text: str = "", **fields: object) -> None:
+            if name == "embeddings" and fields["percent"] == 60:
+                raise KeyboardInterrupt
+            super().event(name, text, **fields)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, data=sets, out=tmp_path / "cut", seeds=None, jobs=1, console=Cut(as_json=True))
+    capsys.readouterr()
+    hold(recipe, sets, tmp_path / "cut")
+
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    again = [line["percent"] for line in told if line["event"] == "embeddings"]
+    assert again[0] == 0
+    assert again[1] > 40
+    (whole,), (cut,) = (list((tmp_path / out / "boxes" / "seed-0").glob("space-*")) for out in ("whole", "cut"))
+    assert (whole.name, whole.read_bytes()) == (cut.name, cut.read_bytes())
+
+
 def test_an_arm_that_the_recipe_does_not_have_is_refused(sets: Path, tmp_path: Path) -> None:
     recipe, out = write_recipe(tmp_path), tmp_path / "out"
 

@@ -435,12 +435,12 @@ def test_the_stages_of_a_round_can_be_performed_by_hand_one_after_another(site: 
 
 
 @pytest.mark.parametrize(
-    ("command", "lacking"), [("train", "labels to train on"), ("export", "a run that passed the gate")]
+    ("command", "lacking"), [("train", "labels to train on"), ("export", "run that passed the gate")]
 )
 def test_a_stage_that_is_not_due_is_refused_by_name(site: Any, command: str, lacking: str) -> None:
     before = state(site)
 
-    with pytest.raises(StateError, match=f"round 1 is in stage done, there is not {lacking}; nothing was done"):
+    with pytest.raises(StateError, match=f"round 1 is in stage done and has no {lacking}; nothing was done"):
         CliRunner().invoke(app, [command, str(site.site_toml)], catch_exceptions=False)
 
     assert state(site) == before

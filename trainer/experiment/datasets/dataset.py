@@ -151,8 +151,11 @@ class DataSet:
         counts = np.bincount(truth.reshape(-1), minlength=256)
         absent = [name for value, name in enumerate(self.classes) if not counts[value]]
         if absent:
+            shown = absent[:_MOST_FAULTS] + (
+                [f"{len(absent) - _MOST_FAULTS} more"] if len(absent) > _MOST_FAULTS else []
+            )
             raise InputError(
-                f"data set {self.name}: {', '.join(absent)} in no {'mask' if self.task == 'segmentation' else 'label'} of the training split; leave the class out of its list, or give images that show it"
+                f"data set {self.name}: {', '.join(shown)} in no {'mask' if self.task == 'segmentation' else 'label'} of the training split; leave the class out of its list, or give images that show it"
             )
 
     def _expect(self, task: Task) -> None:
