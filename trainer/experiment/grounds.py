@@ -18,8 +18,9 @@ from trainer.experiment.datasets.repeated import repeated_set
 from trainer.experiment.embedding import SegmentationEmbedder
 from trainer.experiment.learner import Ground
 from trainer.experiment.pictures import Pictures, padded
-from trainer.experiment.recipe import CEILING, Recipe
+from trainer.experiment.recipe import CEILING, Recipe, StudyLearning
 from trainer.experiment.segmenting import SegmentationLearner
+from trainer.learning.classification.settings import ClassifierTable
 from trainer.learning.model import build_model
 from trainer.learning.networks import build_encoder
 from trainer.representation.space import SpaceModule, train_space
@@ -54,6 +55,7 @@ def data_hash(data: DataSet, ground: Ground) -> str:
 
 def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     """Read what a study needs of a data set into memory."""
+    _check_tables(recipe, data)
     if data.task == "segmentation":
         return _segmentation(recipe, data, step=step)
     if recipe.unit != UnitTable():
@@ -68,6 +70,18 @@ def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
         space=recipe.space_of,
         step=step,
     )
+
+
+def _check_tables(recipe: Recipe, data: DataSet) -> None:
+    """Refuse settings of the model that a study of this task does not have: nobody would heed them."""
+    unheeded = "classifier" if data.task == "segmentation" else "learning"
+    plain = ClassifierTable() if data.task == "segmentation" else StudyLearning()
+    named = [arm.name for arm in recipe.arms if getattr(arm, unheeded) is not None]
+    if getattr(recipe, unheeded) != plain or named:
+        where = f" of arm {named[0]}" if named else ""
+        raise ConfigError(
+            f"{unheeded}{where}: {data.name} is a set for {data.task}, which has no such model; leave the table away"
+        )
 
 
 def _watched(recipe: Recipe, data: DataSet, *, measured: Split) -> tuple[Split, ...]:

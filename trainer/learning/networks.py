@@ -59,7 +59,7 @@ def build_network(settings: LearningTable, *, classes: int, channels: int) -> nn
 
 def build_encoder(name: str, *, channels: int) -> tuple[nn.Module, int]:
     """Build an encoder that turns ``(n, channels, h, w)`` into pooled features, and say how many."""
-    widths = compact_widths(name)
+    widths = compact_widths(name, key="space.encoder")
     if widths is not None:
         return _Pooled(CompactEncoder(channels=channels, widths=widths)), widths[-1]
     import segmentation_models_pytorch as smp  # noqa: PLC0415  # as above
@@ -69,14 +69,14 @@ def build_encoder(name: str, *, channels: int) -> tuple[nn.Module, int]:
     return _Pooled(encoder), int(encoder.out_channels[-1])
 
 
-def compact_widths(name: str) -> tuple[int, ...] | None:
-    """Read the widths out of a compact encoder's name; None when it names another."""
+def compact_widths(name: str, *, key: str = "learning.encoder") -> tuple[int, ...] | None:
+    """Read the widths out of a compact encoder's name; None when it names another. ``key`` is who named it."""
     if not name.startswith("compact"):
         return None
     widths = tuple(int(part) for part in name.split("-")[1:]) if _COMPACT.fullmatch(name) else (0,)
     if widths[0] < 4 or not all(low <= high for low, high in pairwise(widths)):
         raise ConfigError(
-            f'encoder "{name[:60]}"; expected compact-<width>-<width>… with one to four widths from 4 that do not fall'
+            f'{key} "{name[:60]}"; expected compact-<width>-<width>… with one to four widths from 4 that do not fall'
         )
     return widths
 

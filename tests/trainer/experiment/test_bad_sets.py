@@ -103,6 +103,12 @@ def test_what_an_arm_cannot_ask_is_told_before_anything_is_learned(sets: Path, a
     assert said in told
 
 
+def test_a_classifier_in_a_study_of_masks_is_refused(sets: Path) -> None:
+    told = refused(sets, f"{RECIPE}classifier = {{ network = 'dense-8' }}\n")
+
+    assert told.startswith("classifier of arm kdpp: tiny is a set for segmentation, which has no such model")
+
+
 def test_one_image_is_no_set(tmp_path: Path) -> None:
     sets = write_tiny_set(tmp_path / "sets")
     (sets / "tiny" / "splits.json").unlink()

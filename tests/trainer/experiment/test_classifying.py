@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError, InputError, StateError
@@ -22,7 +23,7 @@ from trainer.experiment.draws import random_start
 from trainer.experiment.grounds import lay_ground
 from trainer.experiment.learner import Ground, Labelled, Stopped
 from trainer.experiment.opinions import of_dropout
-from trainer.experiment.recipe import SpaceSource, StudyAcquisition, load_recipe
+from trainer.experiment.recipe import SpaceSource, StudyAcquisition, StudyLearning, load_recipe
 from trainer.learning.classification.measures import MEASURES, uncertainty
 from trainer.learning.classification.predicting import logits_of
 from trainer.learning.classification.settings import ClassifierTable
@@ -231,9 +232,16 @@ def test_no_label_at_all_is_refused(albums: Albums) -> None:
 
 
 def test_a_unit_that_cuts_images_of_one_class_is_refused(tiny: DataSet, tmp_path: Path) -> None:
-    recipe = load_recipe(write_recipe(tmp_path))
+    recipe = replace(load_recipe(write_recipe(tmp_path)), learning=StudyLearning())
 
     with pytest.raises(ConfigError, match="unit: tiny has one class an image"):
+        lay_ground(recipe, tiny, step=quiet)
+
+
+def test_settings_of_a_model_that_a_study_does_not_have_are_refused(tiny: DataSet, tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path))
+
+    with pytest.raises(ConfigError, match="learning: tiny is a set for classification, which has no such model"):
         lay_ground(recipe, tiny, step=quiet)
 
 

@@ -60,23 +60,21 @@ def tiny(recipe: Recipe) -> Recipe:
         data=data,
         unit=replace(recipe.unit, side_px=None if recipe.unit.side_px is None else min(16, recipe.unit.side_px)),
         schedule=few if growth == "fixed" else ScheduleTable(growth=growth, total=32),
-        arm=tuple(tiny_arm(arm) for arm in recipe.arm),
+        arm=tuple(replace(arm, informative=4, **tables(arm, classifies=classifies)) for arm in recipe.arm),
         ceiling_steps=None if recipe.ceiling_steps is None else 1,
-        **tables(recipe),
+        **tables(recipe, classifies=classifies),
     )
 
 
-def tiny_arm(arm: Arm) -> Arm:
-    own = {name: table for name, table in tables(arm).items() if getattr(arm, name) is not None}
-    return replace(arm, informative=4, **own)
-
-
-def tables(of: Recipe | Arm) -> dict[str, object]:
-    """Make the tables of a recipe, or those that an arm sets apart, quick."""
-    learning = {"architecture": "compact", "encoder": ENCODER, "steps": 12, "minibatch": 2, "learning_rate": 0.02}
-    return {
-        "learning": of.learning and replace(of.learning, threads=1, **learning),
-        "classifier": of.classifier and replace(of.classifier, network="dense-4", epochs=1),
+def tables(of: Recipe | Arm, *, classifies: bool) -> dict[str, object]:
+    """Make the tables of a recipe, or those that an arm sets apart, quick; those of the other task stay away."""
+    quick = {"architecture": "compact", "encoder": ENCODER, "steps": 12, "minibatch": 2, "learning_rate": 0.02}
+    own = (
+        {"classifier": of.classifier and replace(of.classifier, network="dense-4", epochs=1)}
+        if classifies
+        else {"learning": of.learning and replace(of.learning, threads=1, **quick)}
+    )
+    return own | {
         "space": of.space and replace(of.space, encoder=ENCODER, steps=1, minibatch=4),
         "acquisition": of.acquisition and counted(of.acquisition),
     }
