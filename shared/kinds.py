@@ -26,11 +26,17 @@ Host = Annotated[
         extra={"secret": True},
     ),
 ]
+#: What is taken from the store is named behind it: a ? or # would swallow that, and may stand before a token.
 StoreUrl = Annotated[
     str,
     Meta(
-        pattern=r"^([hH][tT][tT][pP][sS]?://[^\s@]{1,2000}|[fF][iI][lL][eE]://[^\n]{1,2000})\Z",
-        description="an address as http://, https:// or file://, without credentials",
+        pattern=(
+            r"^([hH][tT][tT][pP][sS]?://(?:\[[0-9a-fA-F:.]{2,45}\]|[^\s/@:?#\[\]%]{1,253})"
+            r"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+            r'(?:/[!"$->A-~]{0,2000})?'
+            r"|[fF][iI][lL][eE]://(?:localhost)?/(?!.*%00)[^\n\0?#]{0,2000})\Z"
+        ),
+        description="an address as http://host, https://host or file:///folder, without credentials, ? and #",
         extra={"secret": True},
     ),
 ]

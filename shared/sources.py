@@ -86,8 +86,10 @@ def faults_of_camera(table: CameraTable) -> list[str]:
 def _faults_of_folder(source: FolderSource) -> list[str]:
     faults = []
     pattern = PurePath(source.pattern)
-    if not source.pattern or pattern.is_absolute() or ".." in pattern.parts:
+    if not pattern.parts or pattern.is_absolute() or ".." in pattern.parts:
         faults.append(f'pattern is "{source.pattern}", which names no files in the folder; use one like *.png')
+    elif any("**" in part and part != "**" for part in pattern.parts):
+        faults.append(f'pattern is "{source.pattern}"; ** stands for whole folders alone, as in **/*.png')
     if source.loop and (source.processed is not None or source.failed is not None):
         faults.append("loop reads files again that processed or failed would move away; use one of them")
     for key, place in (("processed", source.processed), ("failed", source.failed)):

@@ -32,7 +32,7 @@ def read_tables(path: Path, struct: type[T], *, checks: Mapping[str, Check] | No
         raise ConfigError(f"{path}: {error.strerror}; expected a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
-    problems = _unknown_keys(tables, struct, "")
+    problems = _unknown_keys(tables, struct, "") + _nuls(tables, "")
     try:
         value = msgspec.convert(tables, struct)
     except msgspec.ValidationError:
@@ -114,6 +114,15 @@ def _unknown_keys(tables: object, kind: object, where: str) -> list[str]:
             hint = f'; did you mean "{close[0]}"?' if close else ""
             problems.append(f'"{place}" is not a known key; known keys are {", ".join(fields)}{hint}')
     return problems
+
+
+def _nuls(value: object, where: str) -> list[str]:
+    """Name every text with a NUL, which ends a path where it stands: what opens one raises no error of the system then."""
+    if isinstance(value, dict):
+        return [found for key, inner in value.items() for found in _nuls(inner, f"{where}.{key}" if where else key)]
+    if isinstance(value, list):
+        return [found for index, inner in enumerate(value) for found in _nuls(inner, f"{where}[{index}]")]
+    return [f"{where} holds a NUL, which no path and no name has; leave it out"] if "\0" in str(value) else []
 
 
 def _plain(kind: object, value: object) -> object:

@@ -65,6 +65,60 @@ def test_an_address_with_credentials_or_none_is_refused_without_repeating_it(fol
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:1/?token=geheim",
+        "http://h#geheim",
+        "http://h/geheim?",
+        "http://[::1",
+        "http://geheim:65536",
+        "http://h/gehe\u00efm",
+        "file://geheim/store",
+        "file:///geheim?x",
+        "file:///geheim%00",
+    ],
+)
+def test_an_address_that_no_store_can_have_is_refused_without_repeating_it(folder: Path, url: str) -> None:
+    path = folder / "agent.toml"
+    path.write_text(f'releases_url = "{url}"\n' + AGENT, encoding="utf-8")
+
+    (problem,) = problems_of(path, load_agent)
+
+    assert problem.startswith(f"{path}: releases_url cannot be; expected an address as http://host, ")
+    assert "geheim" not in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h",
+        "HTTPS://h:65535/a/b%20c/",
+        "http://[::1]:8480/x",
+        "file:///usb stick/\u00fc",
+        "file://localhost/mnt/a@b",
+    ],
+)
+def test_addresses_that_a_store_can_have_are_taken(folder: Path, url: str) -> None:
+    path = folder / "agent.toml"
+    path.write_text(f'releases_url = "{url}"\n' + AGENT, encoding="utf-8")
+
+    agent, _ = load_agent(path)
+
+    assert agent.releases_url == url
+
+
+def test_a_nul_is_refused_with_its_key_wherever_it_stands(folder: Path) -> None:
+    path = folder / "agent.toml"
+    text = AGENT.replace('path = "images"', 'path = "ima\\u0000ges"').replace("line.toml", "line\\u0000.toml")
+    path.write_text('directory = "a\\u0000"\n' + text)
+
+    problems = problems_of(path, load_agent)
+
+    assert [problem.split(" ")[1] for problem in problems] == ["directory", "lines[0]", "cameras[0].source.path"]
+    assert all("holds a NUL" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
     ("data", "why"),
     [
         (b"s3cr\xff", "not text in UTF-8"),

@@ -27,6 +27,8 @@ def test_the_kind_of_a_camera_is_its_type(folder: Path) -> None:
         ('{ type = "folder", path = "i", pattern = "" }', 'top.source.pattern is ""'),
         ('{ type = "folder", path = "i", pattern = "/etc/*" }', 'top.source.pattern is "/etc/*"'),
         ('{ type = "folder", path = "i", pattern = "../*/p*.png" }', 'top.source.pattern is "../*/p*.png"'),
+        ('{ type = "folder", path = "i", pattern = "./" }', 'top.source.pattern is "./", which names no files'),
+        ('{ type = "folder", path = "i", pattern = "a**b" }', 'top.source.pattern is "a**b"; ** stands for whole'),
         ('{ type = "folder", path = "i", pattern = "a/.." }', 'top.source.pattern is "a/.."'),
         ('{ type = "folder", path = "i", processed = "./i/" }', 'top.source.processed is "./i/", the folder that'),
         ('{ type = "folder", path = ".", failed = "." }', 'top.source.failed is ".", the folder that'),
