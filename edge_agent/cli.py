@@ -19,7 +19,8 @@ from shared.clock import SystemClock
 from shared.config import AgentConfig, load_agent, read_secret
 from shared.console import Console
 from shared.errors import StateError
-from shared.sources import RtspSource
+from shared.fetcher import build_fetcher
+from shared.sources import PluginSource, RtspSource
 
 if TYPE_CHECKING:
     from edge_agent.inspection.cameras.camera import BadFrame, Frame
@@ -299,6 +300,11 @@ def _check_files(agent: AgentConfig, base: Path) -> None:
     for camera in agent.cameras:
         if isinstance(camera.source, RtspSource) and camera.source.password_file is not None:
             read_secret(base / camera.source.password_file)
+        if isinstance(camera.source, PluginSource):
+            from edge_agent.inspection.cameras.plugin import find_plugin, named  # few nodes have one
+
+            find_plugin(camera.source.plugin, what=named(camera.name, camera.source))
+    build_fetcher(agent.releases_url)
     if agent.broker.ca_file is not None:
         from shared.mqtt import trust  # the other commands need no broker
 

@@ -42,7 +42,8 @@ class HttpFetcher:
             if error.code in {404, 410}:
                 return None
             raise LinkError(f"{url}: the store answers {error.code}; trying again later") from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # A host that no name can be, or a redirection to no address, is a ValueError.
             reason = getattr(error, "reason", error)
             raise LinkError(f"{url}: {reason}; trying again later") from None
         if len(data) > limit:
@@ -61,6 +62,8 @@ class FolderFetcher:
     def fetch(self, path: str, *, limit: int) -> bytes | None:
         file = self._root / path
         if not file.is_file():
+            if not self._root.is_dir():
+                raise LinkError(f"{self._root}: no folder is there; trying again later")
             return None
         try:
             return read_bounded(file, limit=limit)
@@ -86,7 +89,7 @@ def server_time(url: str, *, timeout_s: float = 5.0) -> float | None:
     except urllib.error.HTTPError as error:
         # A server that has nothing there still has a clock.
         said = error.headers.get("Date")
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise LinkError(f"{url}: {getattr(error, 'reason', error)}; trying again later") from None
     try:
         return None if said is None else email.utils.parsedate_to_datetime(said).timestamp()

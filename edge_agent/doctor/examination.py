@@ -25,6 +25,7 @@ from edge_agent.doctor.findings import (
     judge_spool,
     judge_trial,
 )
+from edge_agent.inspection.cameras.plugin import load_plugin
 from edge_agent.inspection.runtime import device_name, first_provider, versions
 from edge_agent.paths import NodePaths
 from edge_agent.releases.trial import run_trial
@@ -38,6 +39,7 @@ from shared.identity import sha256_hex
 from shared.mqtt import MqttBus
 from shared.precision import Provider
 from shared.release import MANIFEST_NAME, MAX_MANIFEST_BYTES, read_manifest, rollout_path
+from shared.sources import PluginSource
 
 #: How long the broker may take to answer.
 _PATIENCE_S: Final = 5.0
@@ -53,6 +55,7 @@ def examine(agent_toml: Path, *, clock: Clock) -> Iterator[Finding]:
     yield packages
     if packages.state == "ok":
         yield from _releases(agent_toml, agent, lines, paths)
+    yield from _plugins(agent)
     yield from _disk(agent, lines, paths, clock)
     yield _broker(agent, base)
     yield _store(agent, lines)
@@ -83,6 +86,19 @@ def _releases(
                 yield judge_trial(line, directory.name, outcome)
     provider: Provider = "cuda" if ran == "cuda" or (ran is None and first_provider(agent.runtime) == "cuda") else "cpu"
     yield judge_provider(agent.runtime.provider, provider, device=device_name(provider), strict=agent.runtime.strict)
+
+
+def _plugins(agent: AgentConfig) -> Iterator[Finding]:
+    """Load the cameras that other packages bring; the others need nothing that is not there."""
+    for camera in agent.cameras:
+        if not isinstance(camera.source, PluginSource):
+            continue
+        try:
+            load_plugin(camera.source.plugin, what=f'plugin "{camera.source.plugin}"')
+        except ConfigError as error:
+            yield Finding(f"camera {camera.name}", "fault", str(error))
+        else:
+            yield Finding(f"camera {camera.name}", "ok", f'plugin "{camera.source.plugin}" is installed')
 
 
 def _newest(shelf: Path) -> Path | None:
@@ -160,7 +176,10 @@ def _broker(agent: AgentConfig, base: Path) -> Finding:
 
 def _store(agent: AgentConfig, lines: dict[str, LineConfig]) -> Finding:
     """Ask the store of releases for every line's rollout document."""
-    advice = "check releases_url, and that winnow trainer serve runs there; the node runs on with what it has"
+    there_is = (
+        "the folder is mounted" if agent.releases_url.lower().startswith("file:") else "winnow trainer serve runs there"
+    )
+    advice = f"check releases_url, and that {there_is}; the node runs on with what it has"
     try:
         fetcher = build_fetcher(agent.releases_url)
         there = {line: fetcher.fetch(rollout_path(line), limit=MAX_MANIFEST_BYTES) is not None for line in lines}

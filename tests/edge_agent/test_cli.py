@@ -169,6 +169,25 @@ def test_what_the_courier_would_stumble_over_is_said_at_the_start(
     assert not (tmp_path / "agent").exists()
 
 
+@pytest.mark.parametrize(
+    ("pattern", "other", "complaint"),
+    [
+        ('type = "folder".*(?= })', 'type = "plugin", plugin = "acme"', 'camera top: plugin "acme" is not installed'),
+        ('releases_url = ".*"', 'releases_url = "http://[1:2]/"', "does not appear to be an IPv4 or IPv6 address"),
+    ],
+)
+def test_a_missing_camera_package_and_a_store_without_an_address_are_said_at_the_start(
+    agent_toml: AgentToml, tmp_path: Path, pattern: str, other: str, complaint: str
+) -> None:
+    path = agent_toml()
+    path.write_text(re.sub(pattern, other, path.read_text(encoding="utf-8")), encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=complaint):
+        invoke("run", path)
+
+    assert not (tmp_path / "agent").exists()
+
+
 def test_refused_candidates_are_listed_and_sent_again_once_the_cause_is_cured(
     agent_toml: AgentToml, tmp_path: Path
 ) -> None:

@@ -137,6 +137,21 @@ def test_a_mounted_store_brings_files_within_the_same_bounds(tmp_path: Path) -> 
         fetcher.fetch("rollouts/strip.json", limit=4)
 
 
+def test_a_store_whose_folder_is_not_there_is_away_and_not_empty(tmp_path: Path) -> None:
+    fetcher = build_fetcher((tmp_path / "unmounted").as_uri())
+
+    with pytest.raises(LinkError, match=f"{tmp_path}/unmounted: no folder is there; trying again later"):
+        fetcher.fetch("rollouts/strip.json", limit=5)
+
+
+@pytest.mark.parametrize("host", ["...", "a" * 70])
+def test_a_host_that_no_name_can_be_is_away_and_not_a_fault_of_ours(host: str) -> None:
+    with pytest.raises(LinkError, match=r"label.* too long.*; trying again later"):
+        HttpFetcher(f"http://{host}").fetch("x", limit=5)
+    with pytest.raises(LinkError, match="too long"):
+        server_time(f"http://{host}")
+
+
 def test_a_folder_with_spaces_in_its_name_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "usb stick ü"
     folder.mkdir()

@@ -9,7 +9,7 @@ log and the heartbeat as one short line without credentials: drivers quote the a
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -57,8 +57,8 @@ class PluginCamera:
     """A camera of another package, made anew when it has raised."""
 
     def __init__(self, source: PluginSource, setting: Setting) -> None:
-        self._what = f'camera {setting.name}: plugin "{source.plugin}"'
-        self._make = _find(source.plugin, what=self._what)
+        self._what = named(setting.name, source)
+        self._make = load_plugin(source.plugin, what=self._what)
         self._settings = dict(source.settings)
         self._setting = setting
         self._number = 0
@@ -148,14 +148,25 @@ def _said(text: object, *, most: int = _MOST_SAID) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _find(name: str, *, what: str) -> Make:
-    """Load what a package offers under this name."""
+def named(camera: str, source: PluginSource) -> str:
+    """Name a camera and its plugin, as errors call them."""
+    return f'camera {camera}: plugin "{source.plugin}"'
+
+
+def find_plugin(name: str, *, what: str) -> EntryPoint:
+    """Find what a package offers under this name, without loading it."""
     found = entry_points(group=GROUP)
     if name not in found.names:
         known = ", ".join(sorted(found.names)) or "none"
         raise ConfigError(f"{what} is not installed; installed are {known}: add its package to the node")
+    return found[name]
+
+
+def load_plugin(name: str, *, what: str) -> Make:
+    """Load what a package offers under this name."""
+    found = find_plugin(name, what=what)
     try:
-        make = found[name].load()
+        make = found.load()
     except Exception as error:  # noqa: BLE001  # importing another package may raise anything
         raise ConfigError(f"{what} does not load: {_raised(error)}; mend or update its package") from None
     if not callable(make):

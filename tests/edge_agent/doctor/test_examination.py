@@ -175,6 +175,30 @@ def test_without_broker_and_store_each_is_a_fault_with_its_advice(agent_toml: Ag
     assert not (tmp_path / "agent").exists()
 
 
+def test_a_store_whose_folder_is_not_mounted_is_a_fault(agent_toml: AgentToml, tmp_path: Path) -> None:
+    path = agent_toml()
+    connect(path, 1, (tmp_path / "nowhere").as_uri())
+
+    _, found = doctor(path)
+
+    assert (found["releases"]["state"], found["releases"]["says"]) == (
+        "fault",
+        f"{tmp_path}/nowhere: no folder is there",
+    )
+    assert "that the folder is mounted" in found["releases"]["advice"]
+
+
+def test_a_camera_whose_package_is_missing_is_a_fault(agent_toml: AgentToml) -> None:
+    path = agent_toml()
+    text = re.sub('type = "folder".*(?= })', 'type = "plugin", plugin = "acme"', path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+
+    status, found = doctor(path)
+
+    assert (status, found["camera top"]["state"]) == (1, "fault")
+    assert found["camera top"]["says"].startswith('plugin "acme" is not installed')
+
+
 def test_a_release_that_no_longer_answers_right_is_a_fault(
     agent_toml: AgentToml, tmp_path: Path, build_release: Build
 ) -> None:
