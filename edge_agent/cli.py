@@ -47,7 +47,8 @@ def run(
 ) -> None:
     """Run the node until it is stopped.
 
-    A node that is started through a pipe also ends when that pipe closes.
+    A node that is started through a pipe also ends when that pipe closes. With --until-done it ends with 1 when
+    candidates stay in the spool.
     """
     from edge_agent.supervisor import Ending, Supervisor  # help answers without it
 
@@ -79,6 +80,8 @@ def run(
     supervisor.run(stop)
     if signal.SIGINT in caught:
         raise typer.Exit(130)
+    if until_done and not caught and not supervisor.is_drained:
+        raise typer.Exit(1)
 
 
 @app.command()

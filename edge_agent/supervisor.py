@@ -146,6 +146,11 @@ class Supervisor:
         self._finished = False
         self._gone_at: float | None = None
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the courier's last word was that nothing waits in the spool."""
+        return self._left == 0
+
     def run(self, stop: threading.Event) -> None:
         """Keep the node going until told to stop or, with ``until_done``, until everything is delivered."""
         LOG.info("start %s in %s", self._boot, self._paths.root)

@@ -181,10 +181,28 @@ def test_three_images_without_a_broker_end_in_the_spool(
 
     ended = node.wait_for(event="ended")
 
-    assert node.end() == 0, node.log
+    # Whoever waits for the end is to know that it is not all delivered.
+    assert node.end() == 1, node.log
     assert ended["spooled"] == spooled(tmp_path) > 0
     assert any("press-01 courier" in line and "stay in the spool" in line for line in node.log)
     assert oct((tmp_path / "agent").stat().st_mode & 0o777) == "0o700"
+
+
+def test_a_finite_run_whose_images_are_delivered_ends_well(
+    agent_toml: AgentToml, tmp_path: Path, start: Callable[..., Node], mosquitto: Any
+) -> None:
+    path = agent_toml()
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("port = 1\n", f"port = {mosquitto.port}\n"), encoding="utf-8")
+    watcher = Watcher(mosquitto.port)
+
+    node = start(path, "--until-done")
+    watcher.wait_for(lambda: node.process.poll() is not None, "the node ends by itself")
+
+    assert node.end() == 0, node.log
+    assert node.wait_for(event="ended")["spooled"] == spooled(tmp_path) == 0
+    assert watcher.candidates
+    watcher.bus.stop()
 
 
 def test_a_rollout_reaches_a_running_node_and_a_wrong_one_does_not(
