@@ -7,6 +7,8 @@ import logging
 import sys
 from typing import Final
 
+from shared.console import plain
+
 LOG: Final = logging.getLogger("winnow")
 
 
@@ -23,6 +25,6 @@ def set_up_log(*, node: str, part: str) -> None:
 
 
 def _one_line(record: logging.LogRecord) -> bool:
-    record.line = " | ".join(record.getMessage().splitlines())
+    record.line = plain(" | ".join(record.getMessage().splitlines()), keep="")
     record.levelname = record.levelname.lower()
     return True

@@ -6,6 +6,7 @@ error. The one door to rich inside ``shared``.
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -19,6 +20,23 @@ from rich.table import Table
 _UNWRAPPED: Final = 10_000
 #: Nobody follows a row that is wider, in a file or on a screen that wraps it.
 _WIDEST: Final = 240
+
+
+def plain(text: str, *, keep: str = "\n\t") -> str:
+    """Write what a terminal would obey as an escape: a file may have any name, and a name may forge a line.
+
+    Args:
+        text: What is to be shown.
+        keep: Control characters that stay.
+    """
+    if text.isprintable():
+        return text
+    shown = (sign if _is_shown(sign) or sign in keep else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(shown)
+
+
+def _is_shown(sign: str) -> bool:
+    return sign.isprintable() or unicodedata.category(sign) == "Zs"
 
 
 class Step(Protocol):
@@ -45,7 +63,7 @@ class Console:
             sys.stdout.write(json.dumps({"event": name, **fields}) + "\n")
             sys.stdout.flush()
         elif text:
-            self._out.print(text, markup=False)
+            self._out.print(plain(text), markup=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a listing: a table for people, one JSON object a row for machines."""
@@ -54,7 +72,9 @@ class Console:
                 sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
             sys.stdout.flush()
             return
-        cells = [["" if cell is None else " ".join(str(cell).split("\n")) for cell in row] for row in rows]
+        cells = [
+            ["" if cell is None else plain(" ".join(str(cell).split("\n")), keep="") for cell in row] for row in rows
+        ]
         table = Table(title=title, title_justify="left")
         for place, column in enumerate(columns):
             # Only sentences give way: a name in two pieces cannot be copied, a number in two reads as two numbers.
@@ -76,7 +96,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Say what was dropped or is odd."""
-        self._err.print(text, markup=False, style="yellow")
+        self._err.print(plain(text), markup=False, style="yellow")
 
     @contextmanager
     def progress(self, name: str, **fields: object) -> Iterator[Step]:

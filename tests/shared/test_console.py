@@ -42,6 +42,24 @@ def test_warnings_do_not_mix_with_the_answer(capsys: pytest.CaptureFixture[str])
     assert "3 candidates dropped" in captured.err
 
 
+def test_what_a_terminal_would_obey_is_shown_as_an_escape(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name may clear the screen, turn letters round or go back to the line's beginning; ü and a sheet's end stay."""
+    hostile = "a\x1b[2J\rb\x9b\u202ec\udcff\u00fc\u00a0\u65e5.png"
+    shown = "a\\x1b[2J\\rb\\x9b\\u202ec\\udcff\u00fc\u00a0\u65e5.png"
+
+    Console().event("file", f"# {hostile}\n\tnext")
+    Console().warn(hostile)
+    Console().table("files", ["name", "why"], [[f"{hostile}\nx", "red"]])
+    Console(as_json=True).event("file", path=hostile)
+
+    said = capsys.readouterr()
+    first, second, *rest = said.out.splitlines()
+    assert (first, second.strip(), said.err) == (f"# {shown}", "next", f"{shown}\n")
+    assert any(f"{shown} x" in line for line in rest)
+    assert "\x1b" not in said.out
+    assert json.loads(rest[-1])["path"] == hostile
+
+
 def test_progress_for_machines_says_each_percent_once(capsys: pytest.CaptureFixture[str]) -> None:
     with Console(as_json=True).progress("train", line="strip") as step:
         for done in range(1001):

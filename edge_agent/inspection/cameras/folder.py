@@ -20,6 +20,7 @@ from edge_agent.inspection.cameras.camera import Away, BadFrame, Frame, Seen
 from edge_agent.inspection.cameras.pace import Pace
 from edge_agent.log import LOG
 from shared.clock import Clock
+from shared.console import plain
 from shared.errors import InputError, LinkError
 from shared.files import read_bounded
 from shared.images import decode_image
@@ -197,16 +198,17 @@ class FolderCamera:
         name, time_ns, size = entry
         path = self._directory / name
         if size > _MAX_FILE_BYTES:
-            return BadFrame(self._number, f"{path}: {size} bytes, the limit is {_MAX_FILE_BYTES}; the file is not read")
+            reason = f"{path}: {size} bytes, the limit is {_MAX_FILE_BYTES}; the file is not read"
+            return BadFrame(self._number, plain(reason, keep=""))
         try:
             data = read_bounded(path, limit=_MAX_FILE_BYTES)
         except InputError as error:
-            return self._refuse(entry, str(error))
+            return self._refuse(entry, plain(str(error), keep=""))
         self._refused.pop(entry, None)
         try:
             image = decode_image(data, what=str(path), channels=self._channels)
         except InputError as error:
-            return BadFrame(self._number, str(error))
+            return BadFrame(self._number, plain(str(error), keep=""))
         return Frame(self._number, time_ns / 1e9, image, ids=self._read_ids(name))
 
     def _read_ids(self, name: str) -> dict[str, str]:

@@ -100,6 +100,15 @@ def test_a_broken_file_is_one_bad_frame_and_no_more(tmp_path: Path) -> None:
     assert "2.png" in frames[1].reason
 
 
+def test_a_file_of_any_name_is_told_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a\nframe 7: sends \x1b[2J.png").write_bytes(b"not an image")
+
+    (seen,) = folder_camera(tmp_path).frames(threading.Event())
+
+    assert isinstance(seen, BadFrame)
+    assert seen.reason.startswith(f"{tmp_path}/a\\nframe 7: sends \\x1b[2J.png: not an image")
+
+
 def test_a_file_that_vanishes_before_it_is_read_is_no_frame(tmp_path: Path) -> None:
     write_image(tmp_path / "1.png", 1)
     write_image(tmp_path / "2.png", 2)
