@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 from PIL import Image as Pillow
+from PIL import ImageFile
 
 from shared.errors import InputError
 from shared.geometry import Image
@@ -98,9 +99,12 @@ def encode_mask(mask: Image, colours: list[str]) -> bytes:
     return buffer.getvalue()
 
 
-def _check_depth(picture: Pillow.Image, *, what: str) -> None:
-    if picture.mode in _DEEP:
-        raise InputError(f"{what}: samples of more than 8 bits (mode {picture.mode}); convert the image to 8 bits")
+def _check_depth(picture: ImageFile.ImageFile, *, what: str) -> None:
+    # Colours keep the mode RGB, whatever their depth; how their samples lie in the file says it.
+    stored = [tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in picture.tile]
+    deep = [picture.mode] if picture.mode in _DEEP else [form for form in stored if ";16" in str(form)]
+    if deep:
+        raise InputError(f"{what}: samples of more than 8 bits (mode {deep[0]}); convert the image to 8 bits")
 
 
 def _pixels(picture: Pillow.Image, mode: str | None, *, what: str) -> Image:
@@ -110,7 +114,7 @@ def _pixels(picture: Pillow.Image, mode: str | None, *, what: str) -> Image:
         raise InputError(f"{what}: broken image: {error}") from None
 
 
-def _open(data: bytes, *, what: str, max_pixels: int) -> Pillow.Image:
+def _open(data: bytes, *, what: str, max_pixels: int) -> ImageFile.ImageFile:
     try:
         picture = Pillow.open(io.BytesIO(data), formats=_FORMATS)
     except Exception:  # noqa: BLE001  # broken bytes raise whatever Pillow's parsers stumble over

@@ -157,6 +157,20 @@ def test_samples_of_more_than_eight_bits_are_refused_instead_of_cut_off() -> Non
         decode_mask(deep, what="x")
 
 
+@pytest.mark.parametrize(("kind", "samples"), [(2, 3), (6, 4), (4, 2)])
+def test_deep_colours_are_refused_as_deep_grey_is(kind: int, samples: int) -> None:
+    row = b"\0" + bytes(2 * samples * 8)
+    deep = png(8, 8, bits=16, kind=kind, rows=8 * row)
+
+    for channels in (1, 3):
+        with pytest.raises(InputError, match=r"x: samples of more than 8 bits \(mode \w+;16B\); convert the image"):
+            decode_image(deep, what="x", channels=channels)
+    with pytest.raises(InputError, match="more than 8 bits"):
+        UnreadImage(deep, what="x").prove()
+
+    assert decode_image(png(8, 8, bits=8, kind=2, rows=8 * bytes(25)), what="x", channels=3).shape == (8, 8, 3)
+
+
 def test_a_mask_comes_back_value_by_value() -> None:
     mask = np.array([[0, 1, 2], [2, 255, 0]], dtype=np.uint8)
 
