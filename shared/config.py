@@ -5,6 +5,7 @@ keys are refused with the file, the key and the known names; every faulty table 
 go; paths are relative to the file that names them.
 """
 
+import stat
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -24,7 +25,7 @@ from shared.kinds import Colour, Count, Interval, Name, Positive, Share, StoreUr
 from shared.precision import ReleaseTable
 from shared.sources import CameraTable, SteelLineSource, faults_of_camera
 from shared.tables import read_tables, refuse
-from shared.transport import BrokerTable, IngestTable, SpoolTable
+from shared.transport import BrokerTable, IngestTable, SpoolTable, faults_of_broker
 from shared.ways import GreedySampler, Sampler, StrategyName, Weighting
 
 #: The longest password that MQTT carries, and more than any camera takes.
@@ -340,6 +341,7 @@ def load_line(path: Path) -> LineConfig:
 def load_site(path: Path) -> tuple[SiteConfig, dict[str, LineConfig]]:
     """Read ``site.toml`` and the line files it names, by line name."""
     site = read_tables(path, SiteConfig)
+    refuse(path, faults_of_broker(site.broker))
     return site, _lines(path, site.lines)
 
 
@@ -349,6 +351,7 @@ def load_agent(path: Path) -> tuple[AgentConfig, dict[str, LineConfig]]:
     lines = _lines(path, agent.lines)
     names = [camera.name for camera in agent.cameras]
     problems = [f'cameras: "{name}" is named twice' for name in sorted({n for n in names if names.count(n) > 1})]
+    problems += faults_of_broker(agent.broker)
     for camera in agent.cameras:
         problems += [f"cameras.{camera.name}.{fault}" for fault in faults_of_camera(camera)]
         if camera.line not in lines:
@@ -364,14 +367,17 @@ def load_agent(path: Path) -> tuple[AgentConfig, dict[str, LineConfig]]:
 def read_secret(path: Path) -> str:
     """Read a password file; refuse one that others can read."""
     try:
-        mode = path.stat().st_mode & 0o077
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            # A pipe would be waited for, for ever.
+            raise ConfigError(f"{path}: not a regular file; the file must hold the password alone")
         with path.open(encoding="utf-8") as stream:
             text = stream.read(2 * _LONGEST_SECRET).strip()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; the file must hold the password alone") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not text in UTF-8; the file must hold the password alone") from None
-    if mode:
+    if mode & 0o077:
         raise ConfigError(f"{path}: mode lets others read it; run chmod 600 {path}")
     if not text or len(text.splitlines()) > 1 or len(text.encode()) > _LONGEST_SECRET:
         raise ConfigError(

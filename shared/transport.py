@@ -17,6 +17,13 @@ class BrokerTable(Table, frozen=True):
     ca_file: str | None = None
 
 
+def faults_of_broker(broker: BrokerTable) -> list[str]:
+    """Say which settings of a broker cannot be, each behind its key."""
+    if broker.password_file is not None and broker.username is None:
+        return ["broker.password_file stands without a username; give both"]
+    return []
+
+
 class SpoolTable(Table, frozen=True):
     """Candidates not yet acknowledged."""
 

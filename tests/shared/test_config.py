@@ -1,3 +1,5 @@
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -290,6 +292,23 @@ def test_a_password_of_its_owner_alone_is_read_without_its_newline(tmp_path: Pat
     secret.chmod(mode)
 
     assert read_secret(secret) == "s3cret"
+
+
+@pytest.mark.parametrize(("name", "load"), [("site.toml", load_site), ("agent.toml", load_agent)])
+def test_a_password_without_a_name_is_refused(folder: Path, name: str, load: Callable[[Path], object]) -> None:
+    path = folder / name
+    path.write_text(path.read_text() + '\n[broker]\npassword_file = "p"\n')
+
+    problem = f"{path}: broker.password_file stands without a username; give both"
+    assert problems_of(path, load) == (problem,)
+
+
+def test_a_password_file_that_is_a_pipe_or_a_folder_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "secret", 0o600)
+
+    for path in (tmp_path / "secret", tmp_path):
+        with pytest.raises(ConfigError, match=f"^{path}: not a regular file; the file must hold the password alone$"):
+            read_secret(path)
 
 
 def test_a_missing_password_file_is_refused_by_name(tmp_path: Path) -> None:
