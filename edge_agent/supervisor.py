@@ -341,15 +341,14 @@ class Supervisor:
         boot = self._boot if self._inspection.starts == 1 else new_boot_id()
         until_done = ["--until-done"] if self._ending.until_done else []
         seen = [f"--after={camera.camera}={camera.frame_number}" for camera in self._before.values()]
-        return [*_python("edge_agent.inspection"), str(self._agent_toml), "--boot", boot, *until_done, *seen]
+        return [*self._python("edge_agent.inspection"), "--boot", boot, *until_done, *seen]
 
     def _courier_argv(self) -> list[str]:
         troubles = [*map(describe_aside, set_aside_before(self._paths.activation))]
         if self._trouble is not None:
             troubles.append(f"the courier was started again: {self._trouble}")
         told = [f"--trouble={trouble[:_LONGEST_TROUBLE]}" for trouble in troubles]
-        return [*_python("edge_agent.courier"), str(self._agent_toml), "--boot", self._boot, *told]
+        return [*self._python("edge_agent.courier"), "--boot", self._boot, *told]
 
-
-def _python(module: str) -> list[str]:
-    return [sys.executable, "-m", module]
+    def _python(self, module: str) -> list[str]:
+        return [sys.executable, "-m", module, str(self._agent_toml), "--node", self._node]

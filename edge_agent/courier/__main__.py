@@ -1,4 +1,4 @@
-"""``python -m edge_agent.courier AGENT.toml --boot ID``: what the supervisor starts."""
+"""``python -m edge_agent.courier AGENT.toml --boot ID [--node NAME]``: what the supervisor starts."""
 
 import argparse
 import os
@@ -41,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="edge_agent.courier")
     parser.add_argument("agent_toml", type=Path)
     parser.add_argument("--boot", required=True)
+    parser.add_argument("--node", help="what the log says until the file was read")
     parser.add_argument("--trouble", action="append", default=[])
     options = parser.parse_args()
     # The supervisor ends its children in order; what a terminal or systemd sends to all of them must not end them first.
@@ -50,7 +51,7 @@ def main() -> int:
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = os.fdopen(os.dup(0), "rb")
-    set_up_log(node=options.agent_toml.stem, part="courier")
+    set_up_log(node=options.node or options.agent_toml.stem, part="courier")
     try:
         return run(options.agent_toml, boot=options.boot, troubles=options.trouble, source=source, sink=sink)
     except WinnowError as error:

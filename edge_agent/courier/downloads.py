@@ -154,7 +154,8 @@ class Downloads:
         entry.tries += 1
         wait = backoff_s(entry.tries, self._rng, first_s=FIRST_WAIT_S, most_s=MOST_WAIT_S)
         entry.due = self._clock.monotonic() + wait
-        LOG.warning("release %s: %s; asked again in %.0f s", entry.fetch.release, error, wait)
+        # The error names the release, or its path in the store.
+        LOG.warning("%s; asked again in %.0f s", str(error).removesuffix("; trying again later"), wait)
 
     def _finish(self, entry: _Wanted, message: Fetched | FetchFailed) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""``python -m edge_agent.inspection AGENT.toml --boot ID [--until-done] [--after CAMERA=FRAME]``: what the supervisor starts."""
+"""``python -m edge_agent.inspection AGENT.toml --boot ID [--node NAME] [--until-done] [--after CAMERA=FRAME]``: what the supervisor starts."""
 
 import os
 import sys

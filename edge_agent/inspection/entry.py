@@ -16,6 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="edge_agent.inspection")
     parser.add_argument("agent_toml", type=Path)
     parser.add_argument("--boot", required=True)
+    parser.add_argument("--node", help="what the log says until the file was read")
     parser.add_argument("--until-done", action="store_true")
     parser.add_argument("--after", action="append", default=[], metavar="CAMERA=FRAME")
     options = parser.parse_args()
@@ -26,7 +27,7 @@ def main() -> int:
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = os.fdopen(os.dup(0), "rb")
-    set_up_log(node=options.agent_toml.stem, part="inspection")
+    set_up_log(node=options.node or options.agent_toml.stem, part="inspection")
     try:
         inspection = Inspection(
             options.agent_toml,

@@ -184,6 +184,8 @@ def test_three_images_without_a_broker_end_in_the_spool(
     # Whoever waits for the end is to know that it is not all delivered.
     assert node.end() == 1, node.log
     assert ended["spooled"] == spooled(tmp_path) > 0
+    # The file is called agent.toml: no line may take the node for "agent".
+    assert all(" node press-01 " in line for line in node.log)
     assert any("press-01 courier" in line and "stay in the spool" in line for line in node.log)
     assert oct((tmp_path / "agent").stat().st_mode & 0o777) == "0o700"
 

@@ -82,6 +82,24 @@ def want(held: Held) -> Fetch:
     return Fetch("strip", held.release, held.sha256)
 
 
+def test_a_release_that_is_asked_for_again_is_named_once(
+    tmp_path: Path, build_release: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path)
+    held = build_release(world.store_root, 1)
+    file = world.store_root / "releases/strip" / held.release / "task.bin"
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+
+    for away in (False, True):
+        world.store.away = away
+        world.downloads.want(Fetch("strip", held.release, held.sha256))
+        world.downloads.step()
+
+    told = [record.getMessage() for record in caplog.records if "asked again" in record.getMessage()]
+    assert len(told) == 2
+    assert [text.count(held.release) for text in told] == [1, 1]
+
+
 def test_a_rollout_document_is_told_once(world: World, order: Order, build_release: Build) -> None:
     held = build_release(world.store_root, 1)
     first = order(world.store_root, held, 1)

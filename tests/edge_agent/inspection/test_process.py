@@ -359,11 +359,21 @@ def test_a_ctrl_c_and_the_stop_of_a_service_are_the_supervisors_business(
 def test_a_configuration_that_cannot_be_ends_it_with_one_line(tmp_path: Path) -> None:
     agent_toml = tmp_path / "agent.toml"
     agent_toml.write_text('node = "press-03"\nsitte = "plant"\n', encoding="utf-8")
-    command = [sys.executable, "-m", "edge_agent.inspection", str(agent_toml), "--boot", "0123abcd"]
+    command = [
+        sys.executable,
+        "-m",
+        "edge_agent.inspection",
+        str(agent_toml),
+        "--node",
+        "press-03",
+        "--boot",
+        "0123abcd",
+    ]
 
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
 
     assert ended.returncode == os.EX_CONFIG
     assert len(ended.stderr.splitlines()) == 1
+    assert "node press-03 inspection: " in ended.stderr
     assert '"sitte" is not a known key' in ended.stderr
     assert ended.stdout == ""
