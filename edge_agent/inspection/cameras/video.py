@@ -1,7 +1,9 @@
 """A video file: every frame in order, at the pace asked for or as fast as the node goes."""
 
+import stat
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +62,10 @@ class VideoCamera:
                 self._clock.wait(stop, _RETRY_S)
 
     def _play(self, number: int, stop: threading.Event) -> Iterator[Frame | BadFrame]:
+        # Why a file cannot be opened FFmpeg says itself; a pipe that nobody writes to it would wait for, for ever.
+        with suppress(OSError):
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                raise LinkError(f"{self._path}: not a regular file")
         footage = Footage.open(f"file:{self._path}", what=str(self._path), channels=self._channels, options=_OPTIONS)
         try:
             began = self._path.stat().st_mtime

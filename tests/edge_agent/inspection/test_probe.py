@@ -4,10 +4,12 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pytest
 
 from edge_agent.inspection.cameras.camera import Away, BadFrame, Frame, Seen
 from edge_agent.inspection.cameras.probe import probe
 from shared.clock import ManualClock, SystemClock
+from shared.errors import ConfigError
 
 
 class Watched(ManualClock):
@@ -42,6 +44,27 @@ class Silent:
         yield from ()
 
 
+class Stuck:
+    """Blocks in its source, whatever it is told."""
+
+    def __init__(self) -> None:
+        self.source = threading.Event()
+        self.went_on = False
+
+    def frames(self, stop: threading.Event) -> Iterator[Seen]:  # noqa: ARG002  # the camera's own words
+        self.source.wait(5.0)
+        self.went_on = True
+        yield from ()
+
+
+class Broken:
+    """Raises what is nobody's source being away."""
+
+    def frames(self, stop: threading.Event) -> Iterator[Seen]:  # noqa: ARG002  # the camera's own words
+        yield from ()
+        raise ConfigError("agent.toml: cannot be")
+
+
 def frame(number: int) -> Frame:
     return Frame(number, 0.0, np.zeros((30, 40, 1), dtype=np.uint8), ids={"lot": "7"})
 
@@ -73,6 +96,21 @@ def test_a_camera_that_says_nothing_is_left_after_its_time() -> None:
     found = probe(Silent(), SystemClock(), frames=5, within_s=0.05)
 
     assert (found.reachable, found.reason) == (False, "no frame within 0.05 s")
+
+
+def test_a_camera_that_blocks_in_its_source_is_left_behind() -> None:
+    stuck = Stuck()
+
+    found = probe(stuck, ManualClock(), frames=5, within_s=3.0)
+
+    assert (found.reachable, found.reason) == (False, "no frame within 3 s")
+    assert not stuck.went_on
+    stuck.source.set()
+
+
+def test_an_error_of_a_camera_reaches_who_looks_through_it() -> None:
+    with pytest.raises(ConfigError, match="cannot be"):
+        probe(Broken(), Watched(), frames=5, within_s=3.0)
 
 
 def test_frames_that_were_ready_do_not_count_for_the_rate() -> None:

@@ -37,6 +37,14 @@ def greys(seen: Iterator[Seen]) -> list[int | str]:
     return [round(float(s.image.mean()), -1) if isinstance(s, Frame) else type(s).__name__ for s in seen]
 
 
+def test_a_pipe_where_a_clip_should_be_is_away_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.mp4")
+
+    seen = list(video_camera(tmp_path / "clip.mp4").frames(threading.Event()))
+
+    assert seen == [Away(f"{tmp_path}/clip.mp4: not a regular file")]
+
+
 @pytest.mark.parametrize("codec", ["mpeg4", "libx264", "mjpeg"])
 def test_a_clip_gives_each_of_its_frames_once_and_in_order(tmp_path: Path, codec: str) -> None:
     path = tmp_path / "clip.mkv"
