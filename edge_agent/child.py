@@ -59,6 +59,11 @@ class Child:
         self._wait_s = 1.0
         self._due: float | None = 0.0
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a process is there, whatever it does."""
+        return self._process is not None
+
     def tick(self, now: float) -> bool:
         """Start the child if it should run and its back-off is over, and say whether it was started."""
         if self._process is not None or self._due is None or now < self._due:

@@ -37,6 +37,7 @@ from edge_agent.log import LOG
 from edge_agent.paths import NodePaths
 from edge_agent.releases.activation import Activation, Held
 from edge_agent.releases.keeper import Hands, Keeper
+from edge_agent.releases.probation import SWAP_S
 from edge_agent.releases.shelf import Shelf
 from edge_agent.releases.store import ActivationStore
 from edge_agent.releases.trial import run_trial
@@ -56,6 +57,10 @@ _SETTLE_S: Final = 1.0
 #: Inspection may be silent for this many heartbeats, and at least this long.
 _SILENT_BEATS: Final = 6
 _SILENT_S: Final = 30.0
+#: Longer than inspection may take to load a release: without a sign for that long it hangs.
+_HUNG_S: Final = 1.5 * SWAP_S
+#: A turn that took longer was one in which the supervisor itself stood still.
+_LONGEST_TURN_S: Final = 2.0
 #: No more of a trouble is told.
 _LONGEST_TROUBLE: Final = 300
 #: A finite run gives up when a child cannot stay up.
@@ -135,6 +140,10 @@ class Supervisor:
         self._before: dict[str, CameraState] = {}
         self._dropped_before = 0
         self._counters: Counters | None = None
+        #: For how long inspection gave no sign, and up to when that was counted.
+        self._silent_s = 0.0
+        self._watched_at = clock.monotonic()
+        self._hung_s = max(_HUNG_S, _SILENT_BEATS * agent.heartbeat_s)
         #: How much is in the spool; None until a courier has said it.
         self._left: int | None = None
         #: How often the courier was started since one last said so.
@@ -175,9 +184,25 @@ class Supervisor:
             if self._counters is not None:
                 self._courier.send(self._beat(self._counters))
         if not self._finished and self._inspection.tick(now):
+            self._silent_s = 0.0
             self._keeper.inspection_started()
             if self._packet_limit is not None:
                 self._inspection.send(self._packet_limit)
+        self._watch(now)
+
+    def _watch(self, now: float) -> None:
+        """End an inspection that gives no sign; it is started again like one that died.
+
+        Time in which the supervisor stood still with it does not count.
+        """
+        self._silent_s += min(now - self._watched_at, _LONGEST_TURN_S)
+        self._watched_at = now
+        if self._silent_s < self._hung_s:
+            return
+        if self._inspection.is_running:
+            LOG.error("inspection: no sign of it for %.0f s; it is killed and started again", self._silent_s)
+            self._inspection.kill()
+        self._silent_s = 0.0
 
     def _take(self, timeout_s: float, stop: threading.Event) -> None:
         try:
@@ -187,6 +212,8 @@ class Supervisor:
         if stop.is_set():
             # Whatever ends from here on ends with the node, which blames no release for it.
             return
+        if isinstance(event, Said | Ended) and event.child == self._inspection.name:
+            self._silent_s = 0.0
         match event:
             case Said(message=Troubled(reason)):
                 self._trouble = reason

@@ -402,6 +402,45 @@ def test_an_inspection_that_ends_over_the_nodes_own_files_is_not_blamed_on_a_rel
     node._store.close()
 
 
+class Still(Supervisor):
+    """A node whose inspection says once how far it is, and then nothing any more."""
+
+    def _inspection_argv(self) -> list[str]:
+        says = "import sys; from edge_agent.handoff import Counters, write_line\n"
+        says += "write_line(sys.stdout.buffer, Counters((), 0, inspecting=True, provider='cpu'))\n"
+        return [sys.executable, "-c", f"{says}import signal; signal.pause()"]
+
+
+def test_an_inspection_that_gives_no_sign_is_started_again(
+    agent_toml: AgentToml, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, clock, stop = agent_toml(), ManualClock(), threading.Event()
+    agent, lines = load_agent(path)
+    node = Still(path, agent, tuple(lines), ending=Ending(), console=Console(as_json=True), clock=clock)
+    node._courier.tick = lambda _: False  # type: ignore[method-assign]  # no courier is needed here
+    node._start_children()
+    node._take(PATIENCE_S, stop)
+
+    # The whole machine was asleep: a long time in one turn is none that inspection was silent in.
+    clock.advance(100_000.0)
+    node._start_children()
+    assert node._inbox.empty()
+    assert not caplog.records
+    for _ in range(180):
+        clock.advance(1.0)
+        node._start_children()
+    node._take(PATIENCE_S, stop)
+
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "inspection: no sign of it for 180 s; it is killed and started again",
+        "inspection died of SIGKILL; it is started again",
+    ]
+    assert not node._inspection.is_running
+    node._inspection.stop()
+    node._store.close()
+
+
 class Stumbling(Supervisor):
     """A node whose inspection ends as soon as it starts."""
 
