@@ -87,10 +87,10 @@ def compare(
     console = Console(as_json=as_json)
     folders = [folder for out in outs for folder in study_folders(out)]
     held = [folder for folder in folders if has_rounds(folder)]
-    for folder in folders if held else ():
-        if folder not in held:
+    for folder in folders:
+        if held and folder not in held:
             console.warn(f"{folder}: no finished round yet; it is left out")
-    for folder in held or folders:
+            continue
         report = build_report(folder)
         console.event("study", markdown(report), report=to_builtins(report))
 
@@ -131,18 +131,9 @@ def publish(
     from trainer.experiment.record import study_folders
 
     console = Console(as_json=as_json)
-    _there(to, "--to")
     for folder in [folder for out in outs for folder in study_folders(out)]:
         path = write_result(folder, to, recipes)
         console.event("result", f"{path}: the result of {folder.name}", study=folder.name, path=str(path))
-
-
-def _there(folder: Path, option: str) -> None:
-    """Refuse a folder that is not there: as an empty one it would say that nothing was ever run."""
-    from shared.errors import ConfigError
-
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; run in a checkout of winnow, or name another with {option}")
 
 
 @app.command("methods")
@@ -159,8 +150,6 @@ def methods(
         standings,
     )
 
-    for option, folder in (("--results", results), ("--recipes", recipes)):
-        _there(folder, option)
     rows = [row_of(found) for found in standings(results, recipes)]
     Console(as_json=as_json).table("Methods", COLUMNS, rows)
 

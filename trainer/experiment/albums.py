@@ -62,7 +62,7 @@ class Albums:
             )
             for split, names in keys.items()
         }
-        for split, place, image, label in data.walk(splits, step=step):
+        for split, place, image, label in data.read(splits, step=step):
             parts[split].images[place], parts[split].labels[place] = image, label
         data.check_classes(parts["train"].labels)
         return cls(parts, len(data.classes))

@@ -31,7 +31,9 @@ class SegmentationEmbedder:
     def key(self) -> tuple[object, ...]:
         # How far patches are padded, and over how many threads sums go, is the learner's.
         mine = self.space.decisive(), self.learner.grain, self.learner.learning.threads
-        return (*mine, self.learner.learning, self.learner.acquisition) if self.space.source == "task" else mine
+        return (
+            (*mine, self.learner.learning.decisive(), self.learner.acquisition) if self.space.source == "task" else mine
+        )
 
     def embed(
         self, units: Sequence[int], *, start: tuple[int, ...], seed: int, step: Step, keep: Path | None = None

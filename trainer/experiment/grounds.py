@@ -20,6 +20,7 @@ from trainer.experiment.learner import Ground
 from trainer.experiment.pictures import Pictures, padded
 from trainer.experiment.recipe import CEILING, Recipe, StudyLearning
 from trainer.experiment.segmenting import SegmentationLearner
+from trainer.learning.classification.nets import build_classifier
 from trainer.learning.classification.settings import ClassifierTable
 from trainer.learning.model import build_model
 from trainer.learning.networks import build_encoder
@@ -27,6 +28,8 @@ from trainer.representation.space import SpaceModule, train_space
 
 #: The encoders halve five times.
 _GRAIN: Final = 32
+#: Whether a classifier can be built is no question of its images' size.
+_SOME_PX: Final = (32, 32)
 
 
 def open_data(recipe: Recipe, directory: Path | None, *, work: Path, step: Step | None = None) -> DataSet:
@@ -54,14 +57,11 @@ def data_hash(data: DataSet, ground: Ground) -> str:
 
 
 def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
-    """Read what a study needs of a data set into memory."""
+    """Read what a study needs of a data set into memory; what cannot be made is refused before, for the ceiling may take hours."""
     _check_tables(recipe, data)
+    refuse_models(recipe, data)
     if data.task == "segmentation":
         return _segmentation(recipe, data, step=step)
-    if recipe.unit != UnitTable():
-        raise ConfigError(f"unit: {data.name} has one class an image, which is its unit; leave the table away")
-    for name in _names(recipe):
-        check_asked(recipe.acquisition_of(name), recipe.classifier_of(name), classes=len(data.classes))
     return classification_ground(
         data,
         measured=measured_split(recipe, data),
@@ -74,6 +74,8 @@ def lay_ground(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
 
 def _check_tables(recipe: Recipe, data: DataSet) -> None:
     """Refuse settings of the model that a study of this task does not have: nobody would heed them."""
+    if data.task == "classification" and recipe.unit != UnitTable():
+        raise ConfigError(f"unit: {data.name} has one class an image, which is its unit; leave the table away")
     unheeded = "classifier" if data.task == "segmentation" else "learning"
     plain = ClassifierTable() if data.task == "segmentation" else StudyLearning()
     named = [arm.name for arm in recipe.arms if getattr(arm, unheeded) is not None]
@@ -100,32 +102,49 @@ def _names(recipe: Recipe) -> tuple[str, ...]:
     return (CEILING, *(arm.name for arm in recipe.arms))
 
 
-def _check_models(recipe: Recipe, data: DataSet) -> None:
-    """Refuse networks and measures that cannot be made before anything is trained: the ceiling may take hours."""
-    asked = {(recipe.learning_of(name), recipe.acquisition_of(name)): name for name in _names(recipe)}
-    for (learning, acquisition), name in asked.items():
+def refuse_models(recipe: Recipe, data: DataSet) -> None:
+    """Refuse networks and measures that cannot be made, those of all arms together."""
+    problems: dict[str, None] = {}
+    for name in (*((CEILING,) if recipe.ceiling else ()), *(arm.name for arm in recipe.arms)):
+        own = recipe.named(name)
         try:
-            model = build_model(
-                learning,
-                classes=len(data.classes),
-                channels=data.channels,
-                seed=0,
-                heads=acquisition.heads,
-                beta=acquisition.beta,
-            )
-            # Any model says whether the measure can be asked; as many as the committee has members.
-            build_asked_source(acquisition, [model] * acquisition.networks, weights=acquisition.class_weights, seed=0)
+            _make_model(recipe, data, name)
         except ConfigError as error:
-            raise ConfigError(f"{name}: {error}") from None
-    for space in {recipe.space, *(recipe.space_of(name) for name in _names(recipe))}:
-        if space.source in {"simclr", "untrained"}:
-            build_encoder(space.encoder, channels=data.channels)
+            apart = own.learning or own.classifier or own.acquisition
+            problems |= dict.fromkeys(f"{name}: {problem}" if apart else problem for problem in error.problems)
+        space = recipe.space_of(name)
+        if space.source in {"simclr", "untrained"} and not recipe.unit.clicked:
+            try:
+                build_encoder(space.encoder, channels=data.channels)
+            except ConfigError as error:
+                problems |= dict.fromkeys(f"{name}: {problem}" if own.space else problem for problem in error.problems)
+    if problems:
+        raise ConfigError("\n".join(problems), problems=tuple(problems))
+
+
+def _make_model(recipe: Recipe, data: DataSet, name: str) -> None:
+    """Make what an arm trains and what it asks, and keep nothing."""
+    acquisition, classes = recipe.acquisition_of(name), len(data.classes)
+    if data.task == "classification":
+        settings = recipe.classifier_of(name)
+        check_asked(acquisition, settings, classes=classes)
+        build_classifier(settings.network, classes=classes, channels=data.channels, size_px=_SOME_PX, seed=0)
+        return
+    model = build_model(
+        recipe.learning_of(name),
+        classes=classes,
+        channels=data.channels,
+        seed=0,
+        heads=acquisition.heads,
+        beta=acquisition.beta,
+    )
+    # Any model says whether the measure can be asked; as many as the committee has members.
+    build_asked_source(acquisition, [model] * acquisition.networks, weights=acquisition.class_weights, seed=0)
 
 
 def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
     split = measured_split(recipe, data)
     rule = recipe.unit.rule
-    _check_models(recipe, data)
     watched = _watched(recipe, data, measured=split)
     if isinstance(rule, Superpixels | Pixels):
         return click_ground(recipe, rule, data, measured=split, watched=watched, step=step)

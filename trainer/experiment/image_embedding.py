@@ -33,8 +33,9 @@ class ClassifierEmbedder:
 
     @property
     def key(self) -> tuple[object, ...]:
-        mine = self.space.decisive(), self.learner.settings.threads
-        return (*mine, self.learner.settings, self.learner.asked) if self.space.source == "task" else mine
+        if self.space.source == "task":
+            return self.space.decisive(), self.learner.settings, self.learner.asked
+        return self.space.decisive(), self.learner.settings.threads
 
     def embed(
         self, units: Sequence[int], *, start: tuple[int, ...], seed: int, step: Step, keep: Path | None = None

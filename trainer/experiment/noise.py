@@ -11,8 +11,9 @@ import numpy as np
 
 from shared.console import Step
 from shared.errors import ConfigError
-from trainer.experiment.draws import fit_seed, random_start, rng_of
+from trainer.experiment.draws import fit_seed
 from trainer.experiment.learner import Ground, Labelled
+from trainer.experiment.walk import start_by_lot
 
 #: The name under which the recipe's own settings are looked up: every recipe has this arm.
 _ARM = "random"
@@ -40,11 +41,12 @@ def measure_noise(ground: Ground, labels: Sequence[int], *, repeats: int, seed: 
     """Train ``repeats`` times on each number of labels, and tell the values as each number is done."""
     if repeats < 2:
         raise ConfigError(f"repeats: {repeats}; at least 2 are needed to differ")
-    if wrong := [count for count in labels if not 1 <= count <= ground.count]:
+    # What clicks come to is known once they are made.
+    if wrong := [count for count in labels if count < 1 or (ground.clicked is None and count > ground.count)]:
         raise ConfigError(f"labels: {wrong[0]}; the set has 1 to {ground.count} units to learn from")
     done, learner = 0, ground.learner(_ARM)
     for count in labels:
-        units = _start(ground, count, seed=seed)
+        units = start_by_lot(ground, count, seed=seed).units
         values = []
         for repeat in range(repeats):
             # A repeat is a round of its own: the seeds of trainings follow from it.
@@ -53,13 +55,6 @@ def measure_noise(ground: Ground, labels: Sequence[int], *, repeats: int, seed: 
             done += 1
             step(done, len(labels) * repeats)
         yield Noise(count, tuple(values))
-
-
-def _start(ground: Ground, count: int, *, seed: int) -> tuple[int, ...]:
-    """Draw units by lot, as a study draws its start set."""
-    if ground.clicked is None:
-        return random_start(seed, count=ground.count, first=count)
-    return tuple(ground.clicked.start(count, rng_of(seed, "start", 0)).indices.tolist())
 
 
 def _quiet(done: int, total: int) -> None:  # a Step

@@ -61,11 +61,11 @@ class Pictures:
             )
             for split, names in keys.items()
         }
-        for split, place, image, mask in data.walk(splits, step=step):
+        for split, place, image, mask in data.read(splits, step=step):
             parts[split].images[place], parts[split].masks[place] = image, mask
         data.check_classes(parts["train"].masks)
         for split, part in parts.items():
-            if (part.masks == IGNORE).all():
+            if not any((mask != IGNORE).any() for mask in part.masks):
                 raise InputError(
                     f"data set {data.name}: no pixel of its {split} split has a class, all are {IGNORE}; give masks that say more, or set data.measured to another split"
                 )

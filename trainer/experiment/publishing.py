@@ -4,18 +4,16 @@ What is published is read by ``methods``; a study that is not finished says noth
 """
 
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from shared.errors import InputError, StateError
-from shared.files import read_bounded, write_durably
+from shared.errors import ConfigError, StateError
+from shared.files import write_durably
 from trainer.experiment.recipe import Recipe, load_recipe
 from trainer.experiment.record import read_study
 from trainer.experiment.report import ArmReport, StudyReport, build_report, plus_minus
-
-_LIMIT: Final = 64 << 20
+from trainer.experiment.standings import read_result, report_in
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -53,29 +51,26 @@ def publish(folder: Path, to: Path, recipes: Path) -> Path:
         report=report,
     )
     path = to / f"{report.name}-{report.date}.json"
-    if path.is_file() and (old := _recipe_hash(path)) != report.recipe_hash:
-        raise StateError(
-            f"{path}: a result of recipe {old[:12]}, this study's is {report.recipe_hash[:12]}; nothing was published, remove the file to replace it"
-        )
+    _refuse_another(path, report)
     write_durably(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     return path
 
 
-class _Reported(Struct):
-    recipe_hash: str
-
-
-class _Published(Struct):
-    """What is read of a result before it is replaced."""
-
-    report: _Reported
-
-
-def _recipe_hash(path: Path) -> str:
-    try:
-        return msgspec.json.decode(read_bounded(path, limit=_LIMIT), type=_Published).report.recipe_hash
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}; nothing was published, remove the file to replace it") from None
+def _refuse_another(path: Path, report: StudyReport) -> None:
+    """Refuse to replace a result of another recipe or of other images."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent}: no such folder; nothing was published, make it or name another with --to")
+    if not path.is_file():
+        return
+    old = report_in(read_result(path))
+    for what, theirs, ours in (
+        ("recipe", str(old.get("recipe_hash", "none")), report.recipe_hash),
+        ("images", str(old.get("data_hash", report.data_hash)), report.data_hash),
+    ):
+        if theirs != ours:
+            raise StateError(
+                f"{path}: a result of {what} {theirs[:12]}, this study's: {ours[:12]}; nothing was published, remove the file to replace it"
+            )
 
 
 def _recipe(folder: Path, recipes: Path) -> Recipe:

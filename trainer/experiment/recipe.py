@@ -173,6 +173,10 @@ def load_recipe(path: Path) -> Recipe:
             problems += error.problems
     if len(set(recipe.seeds)) < len(recipe.seeds) or not recipe.seeds:
         problems.append(f"seeds: {list(recipe.seeds)}; expected different ones, at least one")
+    if recipe.ceiling_steps is not None and recipe.ceiling_steps < recipe.learning.steps:
+        problems.append(
+            f"ceiling_steps: {recipe.ceiling_steps}, a round takes {recipe.learning.steps}; all labels must not be learned in less"
+        )
     names = {arm.name for arm in recipe.arms}
     for name in sorted({CEILING, *names}):
         learning = recipe.learning_of(name)

@@ -88,13 +88,13 @@ def read_rounds(path: Path) -> list[RoundRecord]:
         rounds = [msgspec.json.decode(line, type=RoundRecord) for line in lines]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; remove the file to hold the arm's rounds again") from None
-    for fault in _faults(rounds):
+    if fault := next(_faults(rounds), None):
         raise InputError(f"{path}: {fault}; remove the file to hold the arm's rounds again")
     return rounds
 
 
 def _faults(rounds: Sequence[RoundRecord]) -> Iterator[str]:
-    """Say what no walk can have written, though each line reads well."""
+    """Say what no study can have written, though each line reads well."""
     numbers = [record.round for record in rounds]
     if numbers != list(range(len(rounds))):
         yield f"rounds {numbers}, expected 0 to {len(rounds) - 1}"

@@ -77,6 +77,8 @@ class StudyReport(Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...]
     machine: str
     recipe_hash: str
+    #: Which images in which splits, and their truth.
+    data_hash: str
     ceiling: Spread | None
     arms: tuple[ArmReport, ...]
     #: Arms that some seed has not held to their end.
@@ -126,6 +128,7 @@ def build_report(folder: Path) -> StudyReport:
         classes=study.classes,
         machine=study.machine,
         recipe_hash=study.recipe_hash,
+        data_hash=study.data_hash,
         ceiling=_spread(list(ceilings.values())) if ceilings else None,
         arms=arms,
         unfinished=unfinished,

@@ -38,8 +38,8 @@ def run(
     """Hold every round of a recipe that ``out`` does not hold yet, of some arms or of all, and write its report."""
     study = _study(path, data=data, out=out, console=console, arms=arms)
     chosen = tuple(study.recipe.seeds if seeds is None else seeds)
+    ground = study.prepare()
     try:
-        ground = study.prepare()
         if jobs > 1 and len(chosen) > 1:
             # The children read the images themselves.
             del ground

@@ -12,15 +12,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from shared.errors import InputError
+from shared.errors import ConfigError, InputError
 from shared.files import read_bounded
 from trainer.experiment.methods import METHODS, Method
-from trainer.experiment.recipe import load_recipe
+from trainer.experiment.recipe import Recipe, load_recipe
 
 _LIMIT: Final = 64 << 20
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 NOT_YET: Final = "not yet run"
 PENDING_GPU: Final = "pending-gpu"
+OUTDATED: Final = "of an older recipe"
 #: In the name of a result: it is of a size that a CPU can bear.
 SCALED_DOWN: Final = "-cpu-"
 
@@ -43,11 +44,16 @@ class Standing:
 
 
 def standings(results: Path, recipes: Path) -> list[Standing]:
-    """Say where every row stands by the results and recipes in two folders; a folder that is not there holds none."""
-    runs = _recipes_by_row(recipes)
+    """Say where every row stands by the results and recipes in two folders."""
+    for folder in (results, recipes):
+        if not folder.is_dir():
+            # Taken for an empty one it would say that nothing was ever run.
+            raise ConfigError(f"{folder}: no such folder; run in a checkout of winnow, or name another")
+    known = {path.stem: load_recipe(path) for path in sorted(recipes.glob("*.toml"))}
+    runs = _recipes_by_row(known)
     newest: dict[str, _Entry] = {}
-    for path in sorted(results.glob("*.json")) if results.is_dir() else ():
-        found = _read(path)
+    for path in sorted(results.glob("*.json")):
+        found = read_result(path)
         rows = found.get("rows") if isinstance(found, dict) else None
         # A study that is still under way says nothing of a row.
         if not isinstance(rows, list) or found.get("unfinished"):
@@ -57,8 +63,9 @@ def standings(results: Path, recipes: Path) -> list[Standing]:
         for row in rows:
             own = figures.get(row) if isinstance(figures, dict) else None
             full = SCALED_DOWN not in path.stem
-            figure = str(own or found.get("figure") or "see the file")
-            arms = (found.get("report") or {}).get("arms")
+            report = report_in(found)
+            figure = str(own or found.get("figure") or "see the file") + _outdated(report, known)
+            arms = report.get("arms")
             entry = _Entry(full, date, arms is None or len(arms) > 1, -len(rows), path.name, figure)
             newest[row] = max(newest.get(row, entry), entry)
     return [_standing(method, runs.get(method.id, ()), newest.get(method.id)) for method in METHODS]
@@ -99,16 +106,29 @@ def _standing(method: Method, recipes: tuple[str, ...], newest: _Entry | None) -
     return Standing(method, recipes, newest.name, newest.figure, pending)
 
 
-def _recipes_by_row(folder: Path) -> dict[str, tuple[str, ...]]:
+def _recipes_by_row(known: dict[str, Recipe]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for path in sorted(folder.glob("*.toml")):
-        for row in load_recipe(path).rows:
-            found[row] = (*found.get(row, ()), path.stem)
+    for name, recipe in known.items():
+        for row in recipe.rows:
+            found[row] = (*found.get(row, ()), name)
     return found
 
 
-def _read(path: Path) -> Any:
+def _outdated(report: dict[str, Any], known: dict[str, Recipe]) -> str:
+    """Say so where the recipe of a result has changed since: running it again gives another figure."""
+    recipe = known.get(str(report.get("name")))
+    return "" if recipe is None or report.get("recipe_hash") == recipe.hash else f" ({OUTDATED})"
+
+
+def read_result(path: Path) -> Any:
+    """Read a committed result."""
     try:
         return msgspec.json.decode(read_bounded(path, limit=_LIMIT))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; results are JSON") from None
+
+
+def report_in(result: Any) -> dict[str, Any]:
+    """Return the report of a study in a result; empty where it is of something else."""
+    report = result.get("report") if isinstance(result, dict) else None
+    return report if isinstance(report, dict) else {}

@@ -6,6 +6,7 @@ learned once a seed and kept beside.
 
 import io
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,12 +19,12 @@ from shared.console import Console, Step
 from shared.errors import ConfigError, InputError, StateError, WinnowError
 from shared.files import write_durably
 from shared.identity import sha256_hex
-from trainer.experiment.draws import fit_seed, random_start, rng_of, space_seed
+from trainer.experiment.draws import fit_seed, space_seed
 from trainer.experiment.grounds import data_hash, lay_ground, measured_split, open_data
 from trainer.experiment.learner import Ground, Labelled
 from trainer.experiment.recipe import CEILING, Arm, Recipe
 from trainer.experiment.record import Picks, RoundRecord, StudyRecord, claimed, open_study, read_rounds, write_rounds
-from trainer.experiment.walk import FirstRound, Walk, choose_start
+from trainer.experiment.walk import FirstRound, Walk, start_by_kernel, start_by_lot
 from trainer.selection.numbers import Vectors
 
 #: A seed's progress is told in percent: a round is too long a step, and its parts are no unit that anyone counts.
@@ -133,11 +134,8 @@ class _Seed:
     def _arm(self, arm: Arm, additions: tuple[int, ...]) -> None:
         path = self.folder / f"{arm.name}.jsonl"
         done = read_rounds(path)
-        strange = [unit for record in done for unit in record.picks.units if unit >= self.ground.count]
-        if strange or len(done) > len(additions):
-            raise InputError(
-                f"{path}: {len(done)} rounds, unit {max(strange, default=0)}; the schedule has {len(additions)} and the set {self.ground.count} units; remove the file to hold the arm's rounds again"
-            )
+        if fault := _fault(done, rounds=len(additions), count=self.ground.count):
+            raise InputError(f"{path}: {fault}; remove the file to hold the arm's rounds again")
         if len(done) == len(additions):
             self._skip(len(additions))
             return
@@ -193,16 +191,9 @@ class _Seed:
         self._tell(CEILING, record)
 
     def _start(self, first: int) -> Picks:
-        recipe, count = self.study.recipe, self.ground.count
-        if self.ground.clicked is not None:
-            filled = self.ground.clicked.start(first, rng_of(self.seed, "start", 0))
-            return Picks(
-                units=tuple(filled.indices.tolist()), strategy="random", clicks=filled.clicks, notes=filled.notes
-            )
-        by_lot = random_start(self.seed, count=count, first=first) if recipe.start == "random" else None
-        return choose_start(
-            lambda: self._embeddings(COMMON, ()), count=count, first=first, seed=self.seed, by_lot=by_lot
-        )
+        if self.study.recipe.start == "random" or self.ground.clicked is not None:
+            return start_by_lot(self.ground, first, seed=self.seed)
+        return start_by_kernel(self._embeddings(COMMON, ()), first, seed=self.seed)
 
     def _embeddings(self, arm: str, start: tuple[int, ...]) -> Vectors:
         """Return the embeddings of all units, learned once a seed; of labels they may see those of the start set."""
@@ -273,6 +264,18 @@ class _Seed:
             value=record.value,
             seconds_left=round(left, 1),
         )
+
+
+def _fault(done: Sequence[RoundRecord], *, rounds: int, count: int) -> str | None:
+    """Say why finished rounds are not those of this schedule and this set; what they are in themselves was looked at."""
+    if len(done) > rounds:
+        return f"{len(done)} rounds, the schedule has {rounds}"
+    batches = [record.picks for record in done] + [record.next for record in done[-1:] if record.next is not None]
+    if strange := [unit for batch in batches for unit in batch.units if not 0 <= unit < count]:
+        return f"unit {strange[0]}, the set has 0 to {count - 1}"
+    if done and done[-1].next is None and len(done) < rounds:
+        return f"round {len(done) - 1} does not say what the next one learns"
+    return None
 
 
 def _read_vectors(path: Path, *, count: int) -> Vectors:

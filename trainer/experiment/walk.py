@@ -4,7 +4,6 @@ A round is on disk before the next begins, with the batch that the next one lear
 the past. All chance follows from the seed, the arm and the round, so a study that was killed goes on as it would have.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,7 @@ import numpy as np
 
 from shared.clock import SystemClock
 from shared.console import Step
-from trainer.experiment.draws import fit_seed, rng_of
+from trainer.experiment.draws import fit_seed, random_start, rng_of
 from trainer.experiment.learner import Clicked, Fitted, Ground, Labelled, Learner, Measured
 from trainer.experiment.probes import Inverse
 from trainer.experiment.recipe import CEILING, Arm
@@ -184,19 +183,22 @@ class Walk:
         strategy.choose(everything, 1, rng_of(self.seed, f"layout/{self.arm.name}", 0))
 
 
-def choose_start(
-    embeddings: Callable[[], Vectors], *, count: int, first: int, seed: int, by_lot: tuple[int, ...] | None
-) -> Picks:
-    """Choose the start set that all arms share: by lot, or by the k-DPP of embeddings alone (A7)."""
-    if by_lot is not None:
-        return Picks(units=by_lot, strategy="random")
+def start_by_lot(ground: Ground, first: int, *, seed: int) -> Picks:
+    """Draw the start set that all arms share by lot: so many units, or so many clicks."""
+    if ground.clicked is None:
+        return Picks(units=random_start(seed, count=ground.count, first=first), strategy="random")
+    filled = ground.clicked.start(first, rng_of(seed, "start", 0))
+    return Picks(units=tuple(filled.indices.tolist()), strategy="random", clicks=filled.clicks, notes=filled.notes)
+
+
+def start_by_kernel(vectors: Vectors, first: int, *, seed: int) -> Picks:
+    """Draw the start set that all arms share by the k-DPP of embeddings alone (A7)."""
     clock = SystemClock()
-    vectors = embeddings()
     began = clock.monotonic()
     rng = rng_of(seed, "start", 0)
     arm = Arm(name="start", weighting="diversity")
     tau = choose_tau(vectors, first, rng)
-    how = plan(arm, n=count, k=first, known=0, scored=False)
+    how = plan(arm, n=len(vectors), k=first, known=0, scored=False)
     nothing = np.empty((0, vectors.shape[1]), dtype=np.float32)
     choice = how.strategy.choose(Problem(vectors, None, nothing, tau), first, rng)
     return Picks(

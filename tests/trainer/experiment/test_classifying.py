@@ -16,6 +16,7 @@ from tests.trainer.learning.classification.pictures import quadrants, quiet
 from trainer.experiment.albums import Albums
 from trainer.experiment.classification_ground import classification_ground
 from trainer.experiment.classifying import ClassifierLearner, check_asked
+from trainer.experiment.cutting import UnitTable
 from trainer.experiment.datasets.arrays import ArraySource, load_arrays
 from trainer.experiment.datasets.dataset import DataSet, Request
 from trainer.experiment.datasets.open import open_dataset
@@ -239,7 +240,7 @@ def test_a_unit_that_cuts_images_of_one_class_is_refused(tiny: DataSet, tmp_path
 
 
 def test_settings_of_a_model_that_a_study_does_not_have_are_refused(tiny: DataSet, tmp_path: Path) -> None:
-    recipe = load_recipe(write_recipe(tmp_path))
+    recipe = replace(load_recipe(write_recipe(tmp_path)), unit=UnitTable())
 
     with pytest.raises(ConfigError, match="learning: tiny is a set for classification, which has no such model"):
         lay_ground(recipe, tiny, step=quiet)

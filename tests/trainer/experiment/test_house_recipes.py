@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -61,7 +60,7 @@ def tiny(recipe: Recipe) -> Recipe:
         unit=replace(recipe.unit, side_px=None if recipe.unit.side_px is None else min(16, recipe.unit.side_px)),
         schedule=few if growth == "fixed" else ScheduleTable(growth=growth, total=32),
         arm=tuple(replace(arm, informative=4, **tables(arm, classifies=classifies)) for arm in recipe.arm),
-        ceiling_steps=None if recipe.ceiling_steps is None else 1,
+        ceiling_steps=None if recipe.ceiling_steps is None else 12,
         **tables(recipe, classifies=classifies),
     )
 
@@ -96,4 +95,3 @@ def test_every_recipe_of_the_house_can_be_held_to_its_end(path: Path, sets: Path
     rounds = len(recipe.schedule.additions())
     assert {name: len(records) for name, records in held.items()} == dict.fromkeys(held, rounds)
     assert len({records[0].picks.units for records in held.values()}) == 1
-    assert np.isfinite([record.value for records in held.values() for record in records]).all()

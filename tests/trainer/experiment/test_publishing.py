@@ -21,6 +21,8 @@ def study(tmp_path: Path) -> Path:
     text = RECIPE.replace('rows = ["A5", "B3"]', 'rows = { A5 = ["kdpp"], B3 = [] }')
     recipe = load_recipe(write_recipe(tmp_path, text))
     folder = tmp_path / "out" / "boxes"
+    for name in ("results", "recipes", "same/results", "other/results"):
+        (tmp_path / name).mkdir(parents=True)
     open_study(folder, record_of(recipe))
     for seed in (0, 1):
         write_rounds_of(folder, seed, "random", [0.2, 0.4])
@@ -72,18 +74,17 @@ def test_an_unfinished_study_is_not_published(study: Path, tmp_path: Path) -> No
     with pytest.raises(StateError, match=r"top not held to the end .* nothing was published"):
         publish(study, tmp_path / "results", tmp_path / "recipes")
 
-    assert not (tmp_path / "results").exists()
+    assert list((tmp_path / "results").iterdir()) == []
 
 
 def test_the_command_writes_each_study_of_a_folder(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["experiment", "publish", str(study.parent), "--to", str(tmp_path / "results"), "--json"]
-    assert main(words) == 1
-    assert "results: no such folder" in capsys.readouterr().err
+    words = ["experiment", "publish", str(study.parent), "--json", "--to"]
+    assert main([*words, str(tmp_path / "nope")]) == 1
+    assert "nope: no such folder; nothing was published" in capsys.readouterr().err
 
-    (tmp_path / "results").mkdir()
-    assert main(words) == 0
+    assert main([*words, str(tmp_path / "results")]) == 0
 
     told = msgspec.json.decode(capsys.readouterr().out)
     assert Path(told["path"]).is_file()
@@ -97,7 +98,7 @@ def test_a_study_that_lacks_a_seed_of_its_recipe_is_not_published(study: Path, t
     with pytest.raises(StateError, match="boxes: seeds 2 of the recipe were not held; nothing was published"):
         publish(study, tmp_path / "results", tmp_path / "recipes")
 
-    assert not (tmp_path / "results").exists()
+    assert list((tmp_path / "results").iterdir()) == []
 
 
 def test_a_result_of_another_recipe_is_not_replaced(study: Path, tmp_path: Path) -> None:
@@ -116,3 +117,24 @@ def test_a_result_of_another_recipe_is_not_replaced(study: Path, tmp_path: Path)
 
     assert path.read_bytes() == before
     assert publish(study, tmp_path, tmp_path) == path
+
+
+def test_a_file_of_that_name_that_is_no_study_s_result_is_not_replaced(study: Path, tmp_path: Path) -> None:
+    path = publish(study, tmp_path, tmp_path)
+    path.write_text("[1]", encoding="utf-8")
+
+    with pytest.raises(StateError, match="a result of recipe none, this study's: "):
+        publish(study, tmp_path, tmp_path)
+
+    assert path.read_text(encoding="utf-8") == "[1]"
+
+
+def test_a_result_whose_recipe_has_changed_says_so(study: Path, tmp_path: Path) -> None:
+    publish(study, tmp_path, tmp_path)
+    text = RECIPE.replace('rows = ["A5", "B3"]', 'rows = { A5 = ["kdpp"], B3 = [] }')
+    told = {}
+    for name, steps in (("same", 4), ("changed", 5)):
+        write_recipe(tmp_path / name, text.replace("steps = 4", f"steps = {steps}"))
+        told[name] = {found.method.id: found.figure for found in standings(tmp_path, tmp_path / name)}["A5"]
+
+    assert told["changed"] == f"{told['same']} (of an older recipe)"

@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from shared.errors import ConfigError
 from tests.trainer.experiment.studies import RECIPE, write_recipe
-from trainer.experiment.classifying import check_asked
 from trainer.experiment.comparison import lot_of
+from trainer.experiment.datasets.arrays import ArraySource
+from trainer.experiment.datasets.dataset import DataSet, Task
+from trainer.experiment.grounds import refuse_models
 from trainer.experiment.recipe import StudyAcquisition, load_recipe
 from trainer.experiment.units import Parts
-from trainer.learning.classification.nets import build_classifier
-from trainer.learning.model import build_model
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSIFICATION = ("fashion_mnist", "cifar10", "caltech101")
@@ -89,6 +90,7 @@ def test_all_faults_are_told_at_once_each_with_its_key(tmp_path: Path) -> None:
         ("context_px = 4", "context_px = 4\nfull = true", "a full image has no margin"),
         ('kind = "parts"', 'kind = "whole"', 'unit.kind "whole" with cols, rows; it takes no size'),
         ("seeds = [0]", "seeds = [1, 1]", "seeds: [1, 1]; expected different ones"),
+        ("seeds = [0]", "seeds = [0]\nceiling_steps = 3", "ceiling_steps: 3, a round takes 4"),
         (
             'name = "kdpp"',
             'name = "explorer"\nstrategy = "meal"\ninformative = 4',
@@ -129,15 +131,20 @@ def test_what_an_arm_sets_apart_takes_the_place_of_the_recipes_own(tmp_path: Pat
 def test_every_network_of_the_house_can_be_built(path: Path) -> None:
     """Those of full size wait for a GPU; that they are there can be said without."""
     recipe = load_recipe(path)
-    names = [arm.name for arm in recipe.arms]
+    task: Task = "classification" if recipe.data.name in CLASSIFICATION else "segmentation"
+    nothing = ArraySource(Path("nothing"), np.zeros((0, 1, 1, 3), dtype=np.uint8), np.zeros(0, dtype=np.uint8))
 
-    if recipe.data.name in CLASSIFICATION:
-        for table in {recipe.classifier_of(name) for name in names}:
-            build_classifier(table.network, classes=10, channels=3, size_px=(32, 32), seed=0, dropout=table.dropout)
-        for name in names:
-            check_asked(recipe.acquisition_of(name), recipe.classifier_of(name), classes=10)
-        return
-    asked = {name: recipe.acquisition_of(name) for name in names}
-    heads = {name: table.members if table.committee == "heads" else 0 for name, table in asked.items()}
-    for learning, count in {(recipe.learning_of(name), heads[name]) for name in names}:
-        build_model(learning, classes=4, channels=3, seed=0, heads=count, beta=1e-4)
+    refuse_models(
+        recipe,
+        DataSet(
+            name=recipe.data.name,
+            task=task,
+            classes=tuple("abcdefghij"),
+            channels=recipe.data.channels or 3,
+            size_px=None,
+            split_kind="official",
+            splits={},
+            source=nothing,
+            items={},
+        ),
+    )

@@ -54,7 +54,7 @@ def test_a_row_is_written_with_the_command_that_runs_it(tmp_path: Path) -> None:
 
 
 def test_without_results_a_row_says_what_it_waits_for(tmp_path: Path) -> None:
-    assert {found.figure for found in standings(tmp_path / "nowhere", tmp_path / "nowhere")} == {NOT_YET}
+    assert {found.figure for found in standings(tmp_path, tmp_path)} == {NOT_YET}
     assert not row(tmp_path, "A5").pending_gpu
     assert row(tmp_path, "A9").pending_gpu
 

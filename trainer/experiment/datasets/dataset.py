@@ -128,7 +128,7 @@ class DataSet:
         """Read what a model is to say of an image: ``(h, w)`` classes of its pixels, or ``()`` of the whole."""
         return self.mask(key) if self.task == "segmentation" else np.array(self.label(key), dtype=np.uint8)
 
-    def walk(self, splits: Sequence[Split], *, step: Step) -> Iterator[tuple[Split, int, Image, NDArray[np.uint8]]]:
+    def read(self, splits: Sequence[Split], *, step: Step) -> Iterator[tuple[Split, int, Image, NDArray[np.uint8]]]:
         """Read the images of some splits, each with its place there and its truth.
 
         What cannot be used is passed over and refused at the end, all of it at once.
@@ -148,7 +148,8 @@ class DataSet:
 
     def check_classes(self, truth: NDArray[np.uint8]) -> None:
         """Refuse a training split, ``truth`` its classes, that never shows a class: nothing can learn it, and its value would be no result."""
-        counts = np.bincount(truth.reshape(-1), minlength=256)
+        # Image by image: a count of all at once would take eight times their size.
+        counts = sum((np.bincount(np.ravel(one), minlength=256) for one in truth), np.zeros(256, dtype=np.int64))
         absent = [name for value, name in enumerate(self.classes) if not counts[value]]
         if absent:
             shown = absent[:_MOST_FAULTS] + (

@@ -168,7 +168,7 @@ def test_a_mask_of_another_size_is_told_with_both_sizes(write_set: Any, ask: Any
     )
 
 
-def test_undeclared_values_are_told_when_a_mask_is_read_and_by_the_walk_over_all(write_set: Any, ask: Any) -> None:
+def test_undeclared_values_are_told_when_a_mask_is_read_and_by_the_reading_of_all(write_set: Any, ask: Any) -> None:
     folder = write_set()
     mask = np.zeros((20, 24), dtype=np.uint8)
     mask[0, :3], mask[1, 0] = 5, 200
@@ -180,7 +180,7 @@ def test_undeclared_values_are_told_when_a_mask_is_read_and_by_the_walk_over_all
     steps: list[tuple[int, int]] = []
 
     with pytest.raises(InputError) as caught:
-        list(data.walk(tuple(data.splits), step=lambda done, total: steps.append((done, total))))
+        list(data.read(tuple(data.splits), step=lambda done, total: steps.append((done, total))))
 
     assert caught.value.problems == (told,)
     assert steps == [(done, 6) for done in range(1, 7)]

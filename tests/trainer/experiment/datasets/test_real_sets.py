@@ -60,7 +60,7 @@ def test_the_truth_of_a_real_set_is_within_its_classes(opened: Any, name: str) -
     data, seen = opened(name), set()
 
     for split, keys in data.splits.items():
-        # Every tenth or so of a set says enough; all masks are read by the walk over all.
+        # Every tenth or so of a set says enough; all masks are read by the reading of all.
         for key in keys[:: max(1, len(keys) // 40)]:
             assert data.image(key).shape == (*SETS[name]["size"], data.channels), split
             truth = np.array(data.label(key)) if data.task == "classification" else data.mask(key)
@@ -74,7 +74,7 @@ def test_the_truth_of_a_real_set_is_within_its_classes(opened: Any, name: str) -
 def test_every_file_of_a_real_set_can_be_used(opened: Any, name: str) -> None:
     data = opened(name)
 
-    assert len(list(data.walk(tuple(data.splits), step=quiet))) == len(data.items)
+    assert len(list(data.read(tuple(data.splits), step=quiet))) == len(data.items)
 
 
 def test_the_official_split_that_a_real_set_has_not_is_refused(opened: Any) -> None:

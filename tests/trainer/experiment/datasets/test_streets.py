@@ -85,15 +85,15 @@ def test_bdd_masks_hold_train_ids_already(bdd100k: Path, ask: Any) -> None:
     mask = data.mask(data.splits["train"][0]).reshape(-1)
     assert list(mask[:19]) == list(range(19))
     assert (mask[19:] == 255).all()
-    assert [place for _, place, _, _ in data.walk(("train", "val"), step=quiet)] == [0, 1, 0]
+    assert [place for _, place, _, _ in data.read(("train", "val"), step=quiet)] == [0, 1, 0]
 
 
-def test_the_walk_over_all_names_a_street_scene_whose_mask_has_another_size(bdd100k: Path, ask: Any) -> None:
+def test_the_reading_of_all_names_a_street_scene_whose_mask_has_another_size(bdd100k: Path, ask: Any) -> None:
     put(bdd100k / "labels" / "sem_seg" / "masks" / "val" / "y1.png", np.zeros((8, 8), dtype=np.uint8))
     data = load_bdd100k(bdd100k, ask(size_px=(4, 4)))
 
     with pytest.raises(InputError) as caught:
-        list(data.walk(("train", "val"), step=quiet))
+        list(data.read(("train", "val"), step=quiet))
 
     assert caught.value.problems == (f"{bdd100k}/images/10k/val/y1.jpg: 8 x 16 pixels, its mask is 8 x 8",)
 
