@@ -126,11 +126,18 @@ def _missed(figures: dict[str, float]) -> list[str]:
 
 
 def _save(result: dict[str, Any]) -> None:
-    """Write the day's file; rows that were measured the same day on the same machine stay beside those of this run."""
-    path = RESULTS / f"edge-{datetime.now(UTC):%Y-%m-%d}.json"
+    """Write the day's file; rows that were measured the same day on the same machine stay beside those of this run.
+
+    A figure is paired within its own row; ``measured_at`` says which rows are of one run.
+    """
+    now = datetime.now(UTC)
+    path = RESULTS / f"edge-{now:%Y-%m-%d}.json"
+    # A row is saved as it is done: what has a time already was measured then.
+    times = result.setdefault("measured_at", {})
+    times |= dict.fromkeys(result["figures"].keys() - times.keys(), f"{now:%H:%M}")
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if (before.get("machine"), before.get("versions")) == (result["machine"], result["versions"]):
-        result = result | {name: before[name] | result[name] for name in ("figures", "more")}
+        result = result | {name: before[name] | result[name] for name in ("figures", "more", "measured_at") if name in before}
     result = result | {"missed": _missed(result["figures"])}
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _say(f"saved {path}")
