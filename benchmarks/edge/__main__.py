@@ -137,7 +137,9 @@ def _save(result: dict[str, Any]) -> None:
     times |= dict.fromkeys(result["figures"].keys() - times.keys(), f"{now:%H:%M}")
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if (before.get("machine"), before.get("versions")) == (result["machine"], result["versions"]):
-        result = result | {name: before[name] | result[name] for name in ("figures", "more", "measured_at") if name in before}
+        result = result | {
+            name: before[name] | result[name] for name in ("figures", "more", "measured_at") if name in before
+        }
     result = result | {"missed": _missed(result["figures"])}
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _say(f"saved {path}")
