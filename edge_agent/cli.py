@@ -16,10 +16,11 @@ import typer
 from edge_agent.log import LOG, set_up_log
 from edge_agent.paths import NodePaths
 from shared.clock import SystemClock
-from shared.config import AgentConfig, load_agent, read_secret
+from shared.config import AgentConfig, load_agent
 from shared.console import Console
 from shared.errors import StateError
 from shared.fetcher import build_fetcher
+from shared.secret import read_secret
 from shared.sources import PluginSource, RtspSource
 
 if TYPE_CHECKING:

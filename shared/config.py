@@ -5,9 +5,8 @@ keys are refused with the file, the key and the known names; every faulty table 
 go; paths are relative to the file that names them.
 """
 
-import stat
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from msgspec import Meta, field
 from msgspec.structs import replace
@@ -27,9 +26,6 @@ from shared.sources import CameraTable, SteelLineSource, faults_of_camera
 from shared.tables import read_tables, refuse
 from shared.transport import BrokerTable, IngestTable, SpoolTable, faults_of_broker
 from shared.ways import GreedySampler, Sampler, StrategyName, Weighting
-
-#: The longest password that MQTT carries, and more than any camera takes.
-_LONGEST_SECRET: Final = 65_535
 
 
 class TrainerTable(Table, frozen=True):
@@ -362,28 +358,6 @@ def load_agent(path: Path) -> tuple[AgentConfig, dict[str, LineConfig]]:
             problems.append(f'cameras.{camera.name} is a steel_line but line "{camera.line}" has no [simulator] table')
     refuse(path, problems)
     return agent, lines
-
-
-def read_secret(path: Path) -> str:
-    """Read a password file; refuse one that others can read."""
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            # A pipe would be waited for, for ever.
-            raise ConfigError(f"{path}: not a regular file; the file must hold the password alone")
-        with path.open(encoding="utf-8") as stream:
-            text = stream.read(2 * _LONGEST_SECRET).strip()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; the file must hold the password alone") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not text in UTF-8; the file must hold the password alone") from None
-    if mode & 0o077:
-        raise ConfigError(f"{path}: mode lets others read it; run chmod 600 {path}")
-    if not text or len(text.splitlines()) > 1 or len(text.encode()) > _LONGEST_SECRET:
-        raise ConfigError(
-            f"{path}: {len(text)} characters in {len(text.splitlines())} lines; expected the password alone, one line of up to {_LONGEST_SECRET}"
-        )
-    return text
 
 
 def _lines(path: Path, files: tuple[str, ...]) -> dict[str, LineConfig]:

@@ -22,8 +22,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from shared.backoff import backoff_s
 from shared.bus import Connected, Denied, Disconnected, Event, Inbox, Received, Will
 from shared.clock import SystemClock
-from shared.config import read_secret
 from shared.errors import ConfigError, LinkError
+from shared.secret import read_secret
 from shared.transport import BrokerTable
 
 #: Reconnects wait from the first up to the most, doubling.

@@ -9,8 +9,9 @@ from edge_agent.inspection.cameras.camera import Camera
 from edge_agent.inspection.cameras.folder import FolderCamera
 from edge_agent.inspection.cameras.steel_line import SteelLineCamera
 from shared.clock import Clock
-from shared.config import AgentConfig, LineConfig, read_secret
+from shared.config import AgentConfig, LineConfig
 from shared.errors import ConfigError
+from shared.secret import read_secret
 from shared.simulated import simulated_camera
 from shared.sources import CameraTable, FolderSource, PluginSource, RtspSource, SteelLineSource, VideoSource
 
