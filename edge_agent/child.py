@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Full, Queue
+from types import FrameType
 from typing import BinaryIO, Final, cast
 
 from msgspec import Struct
@@ -175,6 +176,21 @@ def deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def heed_the_supervisor_alone() -> None:
+    """In a child: hear what is meant for the supervisor and do nothing.
+
+    Whatever the child starts itself, as the driver of a camera may, inherits neither deafness nor an ignored signal and
+    can be ended as usual.
+    """
+    for number in _SENT_TO_ALL:
+        signal.signal(number, _pass_over)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SENT_TO_ALL)
+
+
+def _pass_over(_number: int, _frame: FrameType | None) -> None:
+    return
 
 
 def describe(status: int) -> str:

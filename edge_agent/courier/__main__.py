@@ -4,7 +4,6 @@ import argparse
 import os
 import queue
 import random
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from edge_agent.child import heed_the_supervisor_alone
 from edge_agent.courier.downloads import Downloads
 from edge_agent.courier.heartbeat import will
 from edge_agent.courier.intake import Intake
@@ -45,8 +45,7 @@ def main() -> int:
     parser.add_argument("--trouble", action="append", default=[])
     options = parser.parse_args()
     # The supervisor ends its children in order; what a terminal or systemd sends to all of them must not end them first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    heed_the_supervisor_alone()
     # Whatever a library prints belongs to the log, not between the messages.
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

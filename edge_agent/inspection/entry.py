@@ -2,9 +2,9 @@
 
 import argparse
 import os
-import signal
 from pathlib import Path
 
+from edge_agent.child import heed_the_supervisor_alone
 from edge_agent.inspection.process import Inspection
 from edge_agent.log import LOG, set_up_log
 from shared.clock import SystemClock
@@ -21,8 +21,7 @@ def main() -> int:
     parser.add_argument("--after", action="append", default=[], metavar="CAMERA=FRAME")
     options = parser.parse_args()
     # The supervisor ends its children in order; what a terminal or systemd sends to all of them must not end them first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    heed_the_supervisor_alone()
     # Whatever a library prints belongs to the log, not between the messages.
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

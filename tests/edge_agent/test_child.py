@@ -126,6 +126,23 @@ def test_one_that_is_sent_what_is_meant_for_the_node_goes_on_from_its_first_mome
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
+def test_what_a_child_starts_itself_can_be_ended_as_usual() -> None:
+    """A camera's driver may be a process of its own."""
+    code = """
+import subprocess, sys
+from edge_agent.child import heed_the_supervisor_alone
+heed_the_supervisor_alone()
+driver = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+driver.terminate()
+print('{"type":"Drained","spooled":%d}' % -driver.wait(), flush=True)
+"""
+    one, inbox = child(code)
+    one.tick(0.0)
+
+    assert inbox.get(timeout=20) == Said("echo", Drained(signal.SIGTERM))
+    one.end(within_s=20)
+
+
 def test_talking_to_one_that_is_gone_is_no_error() -> None:
     echo, inbox = child("pass")
     echo.send(Drained(1))
