@@ -115,7 +115,9 @@ def _usage(error: Exception, name: str | None) -> int:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    from shared.console import plain  # noqa: PLC0415  # rich is loaded only where there is something to say
+
+    sys.stderr.write(f"{plain(text)}\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from shared import codec, topics
 from shared.bus import Will
 from shared.clock import SystemClock
 from shared.config import load_agent
-from shared.errors import LinkError, StateError, WinnowError, WireError
+from shared.errors import ConfigError, LinkError, StateError, WinnowError, WireError
 from shared.fetcher import build_fetcher
 from shared.messages import NodeState
 from shared.mqtt import MqttBus
@@ -57,7 +57,7 @@ def main() -> int:
         LOG.error("%s", error)
         with suppress(BrokenPipeError):
             write_line(sink, Troubled(str(error)))
-        return 1
+        return os.EX_CONFIG if isinstance(error, ConfigError) else 1
 
 
 def run(agent_toml: Path, *, boot: str, troubles: Sequence[str], source: BinaryIO, sink: BinaryIO) -> int:

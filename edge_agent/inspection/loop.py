@@ -89,6 +89,8 @@ class CameraLoop:
                     self._say_away(reason)
                 case BadFrame():
                     self._frame_number = frame.number
+                    # A broken image comes from a source that is there.
+                    self._say_away("")
                     self._skip(frame.reason)
                 case Frame():
                     self._frame_number = frame.number

@@ -33,7 +33,7 @@ _MAX_FILE_BYTES: Final = 256 << 20
 _Known = tuple[str, int, int]
 #: How many files of one name a folder of judged files takes.
 _MOST_ALIKE: Final = 10_000
-#: How often a file is asked for that the disk would not give. The waits double: about a minute at half a second.
+#: How often a file is asked for that the disk would not give. The waits double from ``poll_s``: a minute of half seconds.
 _MOST_TRIES: Final = 8
 
 

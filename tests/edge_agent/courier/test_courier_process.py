@@ -1,5 +1,6 @@
 """The courier as the supervisor starts it, with a real broker: what it says when its disk is at fault."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -113,3 +114,14 @@ def test_a_courier_that_cannot_open_its_spool_says_why_to_the_fleet_and_to_its_s
     assert (gone.online, gone.troubles) == (False, (reason,))
     assert words == [Troubled(reason)]
     assert process.returncode == 1
+
+
+def test_a_courier_whose_configuration_cannot_be_read_says_so_by_its_status(toml: Path) -> None:
+    toml.write_text("node = 1", encoding="utf-8")
+
+    process = courier(toml)
+    with process:
+        words = list(read_lines(process.stdout, FromCourier))  # type: ignore[arg-type]
+
+    assert [type(word) for word in words] == [Troubled]
+    assert process.returncode == os.EX_CONFIG

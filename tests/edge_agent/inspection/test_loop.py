@@ -127,6 +127,14 @@ def test_the_ids_of_part_and_lot_ride_along(line: LineConfig, tmp_path: Path) ->
     assert ids == {0: {"part": "0012", "lot": "8", "recipe": "thin"}, 1: {"lot": "7", "recipe": "thin"}}
 
 
+def test_a_broken_image_says_that_its_camera_is_there(line: LineConfig, tmp_path: Path) -> None:
+    bench = Bench(line, ListCamera([Away("images/1.png: Input/output error"), BadFrame(0, "broken")]), tmp_path)
+
+    bench.run()
+
+    assert (bench.loop.state.away, bench.loop.state.frames_bad) == ("", 1)
+
+
 def test_a_camera_that_is_away_says_why_until_it_is_back(
     line: LineConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -47,7 +47,8 @@ def test_a_row_that_only_a_gpu_can_run_has_a_recipe_of_full_size() -> None:
 def test_a_row_is_written_with_the_command_that_runs_it(tmp_path: Path) -> None:
     told = dict(zip(COLUMNS, row_of(row(tmp_path, "A9")), strict=True))
 
-    assert told["command"] == "winnow experiment run recipes/industrial-steel.toml"
+    names = ("industrial-steel", "neu899-defaults-cpu")
+    assert told["command"] == "; ".join(f"winnow experiment run recipes/{name}.toml" for name in names)
     assert told["figure"] == NOT_YET
     assert told["pending"] == PENDING_GPU
     assert told["result"] is None
