@@ -71,6 +71,14 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Captur
     assert "nowhere.toml: No such file or directory" in said.err
 
 
+def test_what_a_terminal_would_obey_in_an_error_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["experiment", "compare", str(tmp_path / "no\x1b[2Jpe")]) == 1
+
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert r"no\x1b[2Jpe: no study.json" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -80,14 +88,6 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Captur
         (["demo", "--rounds", "0"], "winnow demo: Invalid value for '--rounds'"),
     ],
 )
-def test_what_a_terminal_would_obey_in_an_error_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["experiment", "compare", str(tmp_path / "no\x1b[2Jpe")]) == 1
-
-    said = capsys.readouterr().err
-    assert "\x1b" not in said
-    assert r"no\x1b[2Jpe: no study.json" in said
-
-
 def test_a_wrong_command_line_is_one_line_and_status_2(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
