@@ -18,7 +18,7 @@ from trainer.experiment.datasets.repeated import repeated_set
 from trainer.experiment.embedding import SegmentationEmbedder
 from trainer.experiment.learner import Ground
 from trainer.experiment.pictures import Pictures, padded
-from trainer.experiment.recipe import CEILING, Recipe, StudyLearning
+from trainer.experiment.recipe import Recipe, StudyLearning
 from trainer.experiment.segmenting import SegmentationLearner
 from trainer.learning.classification.nets import build_classifier
 from trainer.learning.classification.settings import ClassifierTable
@@ -88,7 +88,7 @@ def _check_tables(recipe: Recipe, data: DataSet) -> None:
 
 def _watched(recipe: Recipe, data: DataSet, *, measured: Split) -> tuple[Split, ...]:
     """Name the split that may end a training early: never the one that results are told of."""
-    if not any(recipe.learning_of(arm).stop_patience for arm in _names(recipe)):
+    if not any(recipe.learning_of(arm).stop_patience for arm in recipe.learners):
         return ()
     if measured == "val" or "val" not in data.splits:
         raise ConfigError(
@@ -97,15 +97,10 @@ def _watched(recipe: Recipe, data: DataSet, *, measured: Split) -> tuple[Split, 
     return ("val",)
 
 
-def _names(recipe: Recipe) -> tuple[str, ...]:
-    """Name all that learn."""
-    return (CEILING, *(arm.name for arm in recipe.arms))
-
-
 def refuse_models(recipe: Recipe, data: DataSet) -> None:
     """Refuse networks and measures that cannot be made, those of all arms together."""
     problems: dict[str, None] = {}
-    for name in (*((CEILING,) if recipe.ceiling else ()), *(arm.name for arm in recipe.arms)):
+    for name in recipe.learners if recipe.ceiling else recipe.learners[1:]:
         own = recipe.named(name)
         try:
             _make_model(recipe, data, name)
