@@ -63,9 +63,8 @@ def standings(results: Path, recipes: Path) -> list[Standing]:
         for row in rows:
             own = figures.get(row) if isinstance(figures, dict) else None
             full = SCALED_DOWN not in path.stem
-            report = report_in(found)
-            figure = str(own or found.get("figure") or "see the file") + _outdated(report, known)
-            arms = report.get("arms")
+            figure = str(own or found.get("figure") or "see the file") + _outdated(found, known)
+            arms = report_in(found).get("arms")
             entry = _Entry(full, date, arms is None or len(arms) > 1, -len(rows), path.name, figure)
             newest[row] = max(newest.get(row, entry), entry)
     return [_standing(method, runs.get(method.id, ()), newest.get(method.id)) for method in METHODS]
@@ -114,10 +113,19 @@ def _recipes_by_row(known: dict[str, Recipe]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _outdated(report: dict[str, Any], known: dict[str, Recipe]) -> str:
-    """Say so where the recipe of a result has changed since: running it again gives another figure."""
-    recipe = known.get(str(report.get("name")))
-    return "" if recipe is None or report.get("recipe_hash") == recipe.hash else f" ({OUTDATED})"
+def _outdated(result: dict[str, Any], known: dict[str, Recipe]) -> str:
+    """Say so where the recipe of a result has changed since: running it again gives another figure.
+
+    What it was is hashed anew: a key that came later, at the default that the result was made with, is no change.
+    """
+    now = known.get(str(report_in(result).get("name")))
+    if now is None or "recipe" not in result:
+        return ""
+    try:
+        then = msgspec.convert(result["recipe"], Recipe)
+    except msgspec.ValidationError:
+        return f" ({OUTDATED})"
+    return "" if then.hash == now.hash else f" ({OUTDATED})"
 
 
 def read_result(path: Path) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import InputError
 from trainer.experiment.methods import IDS
-from trainer.experiment.standings import COLUMNS, NOT_YET, PENDING_GPU, Standing, row_of, standings
+from trainer.experiment.standings import COLUMNS, NOT_YET, OUTDATED, PENDING_GPU, Standing, row_of, standings
 
 ROOT = Path(__file__).resolve().parents[3]
 ROWS = [
@@ -42,6 +42,12 @@ def test_a_row_that_only_a_gpu_can_run_has_a_recipe_of_full_size() -> None:
 
     scaled = [each.method.id for each in found if each.method.full_size and all("-cpu" in r for r in each.recipes)]
     assert scaled == []
+
+
+def test_no_figure_of_the_house_is_of_an_older_recipe() -> None:
+    found = standings(ROOT / "benchmarks/results", ROOT / "recipes")
+
+    assert [each.result for each in found if OUTDATED in each.figure] == []
 
 
 def test_a_row_is_written_with_the_command_that_runs_it(tmp_path: Path) -> None:
