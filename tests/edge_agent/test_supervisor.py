@@ -309,7 +309,12 @@ def test_a_node_started_through_a_pipe_ends_with_it_and_says_what_is_left(
 def test_a_ctrl_c_and_a_closed_terminal_end_a_node_in_order(
     agent_toml: AgentToml, start: Callable[..., Node], number: signal.Signals, status: int
 ) -> None:
-    node = start(agent_toml(loop=True))
+    # Whoever runs the tests under nohup has them ignore a closed terminal, and so would the node.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        node = start(agent_toml(loop=True))
+    finally:
+        signal.signal(signal.SIGHUP, before)
     node.wait_for_log("not there yet")
 
     # A terminal and systemd send to every process they see.
