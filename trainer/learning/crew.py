@@ -5,6 +5,7 @@ nothing. Each takes its share of every minibatch; the gradients are those of the
 Batch statistics are those of the whole minibatch on GPUs, and of each share on CPUs, where torch has nothing better.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,9 @@ def gathered() -> Iterator[Crew]:
         yield here()
     finally:
         distributed.destroy_process_group()
+        # Wrapped models hold the group in cycles, and its threads with it: one that wants Python while the interpreter
+        # ends aborts the process, with all that was learned.
+        gc.collect()
 
 
 def _empty(length: int) -> Tensor:
