@@ -16,10 +16,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from shared.clock import Clock, SystemClock
+
 #: Wider than any listing.
 _UNWRAPPED: Final = 10_000
 #: Nobody follows a row that is wider, in a file or on a screen that wraps it.
 _WIDEST: Final = 240
+#: Long enough for a log of days to stay short, short enough for nobody to think that all hangs.
+_EVERY_S: Final = 60.0
 
 
 def plain(text: str, *, keep: str = "\n\t") -> str:
@@ -49,8 +53,9 @@ class Step(Protocol):
 class Console:
     """The voice of one command."""
 
-    def __init__(self, *, as_json: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, clock: Clock | None = None) -> None:
         self.as_json = as_json
+        self._clock = clock or SystemClock()
         self._out = Rich(emoji=False, highlight=False, soft_wrap=True)
         if not self._out.is_terminal:
             # What reads a pipe or a file wants a row on one line, however long.
@@ -100,9 +105,12 @@ class Console:
 
     @contextmanager
     def progress(self, name: str, **fields: object) -> Iterator[Step]:
-        """Show long work: a bar with the time left for people, ``progress`` events for machines."""
+        """Show long work: a bar with the time left for people, a line a minute in a log, ``progress`` events for machines."""
         if self.as_json:
             yield self._progress_events(name, fields)
+            return
+        if not self._err.is_terminal:
+            yield self._progress_lines(name)
             return
         columns = (
             SpinnerColumn(),
@@ -111,9 +119,7 @@ class Console:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        # Where nobody watches, a bar would leave an empty line in the log.
-        watched = self._err.is_terminal
-        with Progress(*columns, console=self._err, transient=True, disable=not watched) as bar:
+        with Progress(*columns, console=self._err, transient=True) as bar:
             task = bar.add_task(name, total=None)
 
             def step(done: int, total: int) -> None:
@@ -132,3 +138,27 @@ class Console:
                 self.event("progress", "", work=name, done=done, total=total, **fields)
 
         return step
+
+    def _progress_lines(self, name: str) -> Step:
+        begun = told = self._clock.monotonic()
+        at_first: int | None = None
+
+        def step(done: int, total: int) -> None:
+            nonlocal at_first, told
+            # What an earlier run had done says nothing of this one's pace.
+            at_first = done if at_first is None else at_first
+            now = self._clock.monotonic()
+            if now - told < _EVERY_S or done >= total:
+                return
+            told = now
+            left = ""
+            if done > at_first:
+                left = f", about {_span((total - done) * (now - begun) / (done - at_first))} left"
+            self._err.print(plain(f"{name}: {100 * done // total} %{left}"), markup=False)
+
+        return step
+
+
+def _span(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.clock import ManualClock
 from shared.console import Console
 
 
@@ -82,6 +83,41 @@ def test_progress_for_people_leaves_the_answer_alone(capsys: pytest.CaptureFixtu
         step(1, 2)
 
     assert capsys.readouterr().out == ""
+
+
+def test_progress_in_a_log_is_a_line_a_minute_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """Forty of a hundred were done before: they say nothing of this run's pace."""
+    clock = ManualClock()
+    with Console(clock=clock).progress("seed 0") as step:
+        for done in range(40, 101):
+            step(done, 100)
+            clock.advance(10)
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[:3] == [
+        "seed 0: 46 %, about 9 min left",
+        "seed 0: 52 %, about 8 min left",
+        "seed 0: 58 %, about 7 min left",
+    ]
+    assert len(said.err.splitlines()) == 9
+
+
+def test_progress_in_a_log_that_stands_still_tells_no_time_left_and_short_work_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = ManualClock()
+    with Console(clock=clock).progress("seed 0") as step:
+        step(0, 1000)
+        clock.advance(59)
+        step(0, 1000)
+        assert capsys.readouterr().err == ""
+        clock.advance(61)
+        step(0, 1000)
+        clock.advance(60)
+        step(1, 1000)
+
+    assert capsys.readouterr().err.splitlines() == ["seed 0: 0 %", "seed 0: 0 %, about 50 h left"]
 
 
 @pytest.fixture
