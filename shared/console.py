@@ -43,6 +43,14 @@ def _is_shown(sign: str) -> bool:
     return sign.isprintable() or unicodedata.category(sign) == "Zs"
 
 
+def roughly(seconds: float) -> str:
+    """Write how long something takes as people say it."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    return f"about {minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"about {minutes} min"
+
+
 class Step(Protocol):
     """Told how far a long piece of work is."""
 
@@ -153,12 +161,7 @@ class Console:
             told = now
             left = ""
             if done > at_first:
-                left = f", about {_span((total - done) * (now - begun) / (done - at_first))} left"
+                left = f", {roughly((total - done) * (now - begun) / (done - at_first))} left"
             self._err.print(plain(f"{name}: {100 * done // total} %{left}"), markup=False)
 
         return step
-
-
-def _span(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"

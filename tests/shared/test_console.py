@@ -117,7 +117,7 @@ def test_progress_in_a_log_that_stands_still_tells_no_time_left_and_short_work_n
         clock.advance(60)
         step(1, 1000)
 
-    assert capsys.readouterr().err.splitlines() == ["seed 0: 0 %", "seed 0: 0 %, about 50 h left"]
+    assert capsys.readouterr().err.splitlines() == ["seed 0: 0 %", "seed 0: 0 %, about 49 h 57 min left"]
 
 
 @pytest.fixture

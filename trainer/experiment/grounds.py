@@ -1,5 +1,6 @@
 """What a study stands on, by the task of its data set."""
 
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from trainer.experiment.cutting import Pixels, Superpixels, UnitTable
 from trainer.experiment.datasets.dataset import DataSet, Request, Split
 from trainer.experiment.datasets.open import open_dataset
 from trainer.experiment.datasets.repeated import repeated_set
-from trainer.experiment.embedding import SegmentationEmbedder
+from trainer.experiment.embedding import SegmentationEmbedder, checkpoints_in
 from trainer.experiment.learner import Ground
 from trainer.experiment.pictures import Pictures, padded
 from trainer.experiment.recipe import Recipe, StudyLearning
@@ -145,13 +146,10 @@ def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
         return click_ground(recipe, rule, data, measured=split, watched=watched, step=step)
     pictures = Pictures.read(data, rule, ("train", split, *watched), step=step)
 
-    @cache
-    def start_space() -> SpaceModule:
-        """Learn, once and from one seed, what the encoders of all arms and seeds begin with: rivals share their start."""
-        patches = padded(pictures.crops(range(len(pictures.units)), margin_px=0), grain=_GRAIN)
-        threads = recipe.learning.threads
-        space, _ = train_space(patches, recipe.space, seed=0, step=lambda _done, _total: None, threads_used=threads)
-        return space
+    begin = _Beginning(pictures, recipe)
+
+    def from_space(arm: str) -> bool:
+        return recipe.learning_of(arm).encoder_from == "space"
 
     @cache
     def learner(arm: str) -> SegmentationLearner:
@@ -162,7 +160,7 @@ def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
             recipe.acquisition_of(arm),
             classes=len(data.classes),
             channels=data.channels,
-            begin=start_space if recipe.learning_of(arm).encoder_from == "space" else None,
+            begin=begin.space if from_space(arm) else None,
             watched=pictures.parts[watched[0]] if watched else None,
         )
 
@@ -170,5 +168,42 @@ def _segmentation(recipe: Recipe, data: DataSet, *, step: Step) -> Ground:
         return SegmentationEmbedder(learner(arm), recipe.space_of(arm))
 
     return Ground(
-        data.classes, len(pictures.units), split, pictures.units.pixels, learner, embedder, truth=pictures.truth
+        classes=data.classes,
+        count=len(pictures.units),
+        measured=split,
+        pixels=pictures.units.pixels,
+        learner=learner,
+        embedder=embedder,
+        truth=pictures.truth,
+        begin=begin.learn if any(map(from_space, recipe.learners)) else None,
     )
+
+
+@dataclass(slots=True)
+class _Beginning:
+    """What encoders begin with, learned once and from one seed for all arms and seeds: rivals share their start."""
+
+    pictures: Pictures
+    recipe: Recipe
+    _space: SpaceModule | None = field(default=None, init=False)
+
+    def learn(self, step: Step, keep: Path | None) -> None:
+        """Learn it if it is not there, or go on with what is kept."""
+        if self._space is not None:
+            return
+        pictures, settings = self.pictures, self.recipe.space
+        patches = padded(pictures.crops(range(len(pictures.units)), margin_px=0), grain=_GRAIN)
+        self._space, _ = train_space(
+            patches,
+            settings,
+            seed=0,
+            step=step,
+            threads_used=self.recipe.learning.threads,
+            checkpoints=checkpoints_in(keep, settings),
+        )
+
+    def space(self) -> SpaceModule:
+        """Return it."""
+        self.learn(lambda _done, _total: None, None)
+        assert self._space is not None
+        return self._space

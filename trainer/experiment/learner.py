@@ -112,6 +112,7 @@ class Ground:
         embedder: Makes the embedder of an arm, by the arm's name.
         truth: The hash of what is learned and measured: masks or classes, in their splits.
         clicked: Where a label is a click: what fills a batch. Elsewhere a batch is a count of units.
+        begin: Where models begin with something that is learned first: learns it once, and keeps it in a folder on the way.
     """
 
     classes: tuple[str, ...]
@@ -122,6 +123,7 @@ class Ground:
     embedder: Callable[[str], Embedder]
     truth: str
     clicked: Clicked | None = None
+    begin: Callable[[Step, Path | None], None] | None = None
 
 
 def part_of(step: Step, *, number: int, parts: int) -> Step:

@@ -72,6 +72,9 @@ def tell_noise(
     with console.progress("read images") as step:
         opened = open_data(recipe, data, work=out / "unpacked", step=step)
         ground = lay_ground(recipe, opened, step=step)
+    if ground.begin is not None:
+        with console.progress("learn what encoders begin with") as step:
+            ground.begin(step, None)
     with console.progress("train", recipe=path.stem) as step:
         for found in measure_noise(ground, labels, repeats=repeats, seed=seed, step=step):
             console.event(

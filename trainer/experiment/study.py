@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from shared.clock import Clock
-from shared.console import Console, Step
+from shared.console import Console, Step, roughly
 from shared.errors import ConfigError, InputError, StateError, WinnowError
 from shared.files import write_durably
 from shared.identity import sha256_hex
@@ -140,6 +140,7 @@ class _Seed:
             self._skip(len(additions))
             return
         self._skip(len(done))
+        self._begin()
         if self.start is None:
             self.start = self._start(additions[0])
         walk = Walk(
@@ -166,6 +167,7 @@ class _Seed:
         if read_rounds(path):
             self._skip(1)
             return
+        self._begin()
         clock = self.study.clock
         began = clock.monotonic()
         everything = range(self.ground.count)
@@ -190,6 +192,11 @@ class _Seed:
         shutil.rmtree(keep, ignore_errors=True)
         self._tell(CEILING, record)
 
+    def _begin(self) -> None:
+        """Learn what models begin with, where they do; a seed that goes on finds it kept."""
+        if self.ground.begin is not None:
+            self.ground.begin(self._learning("what encoders begin with"), self.folder / "begin")
+
     def _start(self, first: int) -> Picks:
         if self.study.recipe.start == "random" or self.ground.clicked is not None:
             return start_by_lot(self.ground, first, seed=self.seed)
@@ -205,8 +212,10 @@ class _Seed:
             path = self.folder / f"space-{digest}.npy"
             if not path.is_file():
                 keep = self.folder / f"space-{digest}-under-way"
+                step = self._learning("embeddings")
+                step(0, 1)
                 vectors = embedder.embed(
-                    range(self.ground.count), start=start, seed=space_seed(self.seed), step=self._learning(), keep=keep
+                    range(self.ground.count), start=start, seed=space_seed(self.seed), step=step, keep=keep
                 )
                 written = io.BytesIO()
                 np.save(written, vectors.astype(np.float32), allow_pickle=False)
@@ -215,8 +224,8 @@ class _Seed:
             self._spaces[digest] = _read_vectors(path, count=self.ground.count)
         return self._spaces[digest]
 
-    def _learning(self) -> Step:
-        """Tell how far the embeddings are in lines of their own: a second bar cannot be drawn."""
+    def _learning(self, what: str) -> Step:
+        """Tell how far what comes before the rounds is in lines of its own: a second bar cannot be drawn."""
         told = -1
 
         def step(done: int, total: int) -> None:
@@ -224,10 +233,9 @@ class _Seed:
             tenth = 10 * done // max(total, 1)
             if tenth > told:
                 told = tenth
-                text = f"seed {self.seed}: learning embeddings, {10 * tenth} %"
-                self.study.console.event("embeddings", text, seed=self.seed, percent=10 * tenth)
+                text = f"seed {self.seed}: learning {what}, {10 * tenth} %"
+                self.study.console.event("learning", text, what=what, seed=self.seed, percent=10 * tenth)
 
-        step(0, 1)
         return step
 
     def _alike(self, arm: str) -> bytes:
@@ -254,7 +262,7 @@ class _Seed:
         left = each * (self._total - self._held)
         self.study.console.event(
             "round",
-            f"seed {self.seed}, {arm}, round {record.round}: {record.value:.3f} with {record.labels} labels; {_span(left)} left for this seed",
+            f"seed {self.seed}, {arm}, round {record.round}: {record.value:.3f} with {record.labels} labels; {roughly(left)} left for this seed",
             study=self.study.name,
             seed=self.seed,
             arm=arm,
@@ -286,10 +294,3 @@ def _read_vectors(path: Path, *, count: int) -> Vectors:
     if vectors.ndim != 2 or len(vectors) != count:
         raise InputError(f"{path}: {vectors.shape}, the set has {count} units; remove it to learn the embeddings again")
     return vectors
-
-
-def _span(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "less than a minute"
-    return f"about {minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"about {minutes} min"

@@ -275,13 +275,13 @@ def test_embeddings_tell_how_far_they_are_and_go_on_where_they_were(
     recipe = write_recipe(tmp_path, text)
     hold(recipe, sets, tmp_path / "whole")
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["percent"] for line in told if line["event"] == "embeddings"] == list(range(0, 101, 10))
+    assert [line["percent"] for line in told if line.get("what") == "embeddings"] == list(range(0, 101, 10))
 
     class Cut(Console):
         """A voice that fails in the middle: so does whoever speaks."""
 
         def event(self, name: str, text: str = "", **fields: object) -> None:
-            if name == "embeddings" and fields["percent"] == 60:
+            if fields.get("what") == "embeddings" and fields["percent"] == 60:
                 raise KeyboardInterrupt
             super().event(name, text, **fields)
 
@@ -291,7 +291,7 @@ def test_embeddings_tell_how_far_they_are_and_go_on_where_they_were(
     hold(recipe, sets, tmp_path / "cut")
 
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    again = [line["percent"] for line in told if line["event"] == "embeddings"]
+    again = [line["percent"] for line in told if line.get("what") == "embeddings"]
     assert again[0] == 0
     assert again[1] > 40
     (whole,), (cut,) = (list((tmp_path / out / "boxes" / "seed-0").glob("space-*")) for out in ("whole", "cut"))
