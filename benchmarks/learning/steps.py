@@ -29,7 +29,7 @@ def measure_step(crops: Crops, *, architecture: str, encoder: str, minibatch: in
     ours = Steps(training, samples, settings)
     device = next(training.model.parameters()).device
     model = build_model(settings, classes=CLASSES, channels=1, seed=1)
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]  # torch's stub knows them one at a time
+    model.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(parameter_groups(model), lr=1e-3, fused=device.type == "cuda")
     objective = Objective(model, samples.window, samples.class_weights)
     made = samples.minibatch(training.order, device)

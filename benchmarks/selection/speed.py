@@ -233,7 +233,7 @@ def _error(values: list[float]) -> float:
 
 
 def _kdpp(weighting: str, sampler: str) -> Strategy:
-    return Kdpp(weighting=weighting, sampler=sampler, a=A, b=B, conditioned=True)  # type: ignore[arg-type]
+    return Kdpp(weighting=weighting, sampler=sampler, a=A, b=B, conditioned=True)
 
 
 _QUALITY: Final = _kdpp("quality", "block")

@@ -143,7 +143,7 @@ def _network(images_: list[Image], masks: list[Image], classes: int, effort: Eff
         logits = network(normalised(pixels))
         loss = functional.cross_entropy(logits, torch.from_numpy(np.stack(labels)).long(), weight=weights)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
+        loss.backward()
         optimizer.step()
     return network.eval()
 

@@ -153,7 +153,7 @@ class Courier:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for message in read_lines(cast(BinaryIO, self._process.stdout), FromCourier):  # type: ignore[arg-type, var-annotated]
+        for message in read_lines(cast(BinaryIO, self._process.stdout), FromCourier):
             if isinstance(message, Drained):
                 self._words.put(message.spooled)
 

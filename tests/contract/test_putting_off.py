@@ -66,7 +66,7 @@ class Plant:
         self.spool = Spool.open(root / "spool.db", cap_bytes=10_000_000, ballast_bytes=0)
         self.node = MemoryBus(self.broker, filters=(topics.ack("mill", "n1"), topics.all_workers("mill")))
         self.node.start()
-        self.uplink = Uplink(self.spool, self.node, site="mill", node="n1", window=10, rng=random.Random(1))  # noqa: S311
+        self.uplink = Uplink(self.spool, self.node, site="mill", node="n1", window=10, rng=random.Random(1))  # noqa: S311  # jitter is no secret
         self.centre: MemoryBus | None = None
 
     def line(self, name: str) -> LineConfig:

@@ -138,7 +138,7 @@ def order() -> Callable[..., Rollout]:
             release=held.release,
             number=held.number,
             manifest_sha256=held.sha256,
-            **more,  # type: ignore[arg-type]  # the tests' own words
+            **more,
         )
         if root is not None:
             path = root / rollout_path("strip")

@@ -38,7 +38,7 @@ def test_an_inspection_that_gives_no_sign_is_started_again(
     path, clock, stop = agent_toml(), ManualClock(), threading.Event()
     agent, lines = load_agent(path)
     node = Still(path, agent, tuple(lines), ending=Ending(), console=Console(as_json=True), clock=clock)
-    node._courier.tick = lambda _: False  # type: ignore[method-assign]  # no courier is needed here
+    node._courier.tick = lambda _: False  # no courier is needed here
     node._start_children()
     node._take(PATIENCE_S, stop)
 
@@ -94,9 +94,9 @@ def test_the_next_inspection_is_told_what_the_last_one_saw_and_what_the_broker_t
     agent, lines = load_agent(path)
     node = Supervisor(path, agent, tuple(lines), ending=Ending(), console=Console(as_json=True), clock=ManualClock())
     sent: list[object] = []
-    node._inspection.send = sent.append  # type: ignore[method-assign]  # no child is started here
-    node._inspection.tick = lambda _: True  # type: ignore[method-assign]
-    node._courier.tick = lambda _: False  # type: ignore[method-assign]
+    node._inspection.send = sent.append  # no child is started here
+    node._inspection.tick = lambda _: True
+    node._courier.tick = lambda _: False
     assert not any(word.startswith("--after") for word in node._inspection_argv())
 
     node._inbox.put(Said("courier", PacketLimit(9000)))
@@ -143,7 +143,7 @@ class Mute(Supervisor):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._inspection.tick = lambda _: False  # type: ignore[method-assign]  # a child that is never due
+        self._inspection.tick = lambda _: False  # a child that is never due
 
     def _courier_argv(self) -> list[str]:
         return [sys.executable, "-c", "raise SystemExit(3)"]

@@ -93,7 +93,7 @@ def missing() -> str | None:
     if shutil.which("fusermount3") is None:
         return "fuse3 (make setup installs it)"
     try:
-        import mfusepy  # noqa: F401
+        import mfusepy  # noqa: F401  # only whether it can be had
     except (ImportError, OSError) as error:
         return f"mfusepy ({error})"
     return None

@@ -112,7 +112,7 @@ def serve(mosquitto: Any, tmp_path: Path) -> Serve:
     return begin
 
 
-def bus_of(mosquitto: Any, directory: Path, ca_file: Path | None, password: str = "let me in") -> MqttBus:  # noqa: S107
+def bus_of(mosquitto: Any, directory: Path, ca_file: Path | None, password: str = "let me in") -> MqttBus:  # noqa: S107  # of the test's own broker
     secret = directory / "press.password"
     secret.touch(mode=0o600)
     secret.write_text(f"{password}\n", encoding="utf-8")
@@ -170,7 +170,7 @@ def test_a_broker_of_another_host_is_not_trusted(serve: Serve, mosquitto: Any, t
 def test_a_wrong_password_is_told_in_one_line(serve: Serve, mosquitto: Any, tmp_path: Path) -> None:
     ca_file = serve()
 
-    (said,) = heard(bus_of(mosquitto, tmp_path, ca_file, password="guess"), tries=2)  # noqa: S106
+    (said,) = heard(bus_of(mosquitto, tmp_path, ca_file, password="guess"), tries=2)  # noqa: S106  # the wrong one
 
     assert said == Disconnected("refuses: Not authorized")
 

@@ -23,7 +23,7 @@ MANY = dict.fromkeys(NAMES, 0.2)
 
 def demo_line(seed: int = 5, line: str = "strip", **settings: object) -> SteelLine:
     """Make a line as the demo does: 256 px at half scale."""
-    return SteelLine(seed, line, **({"height_px": 256, "width_px": 256, "scale": 0.5} | settings))  # type: ignore[arg-type]
+    return SteelLine(seed, line, **({"height_px": 256, "width_px": 256, "scale": 0.5} | settings))
 
 
 def digest(frame: SteelFrame) -> str:
@@ -70,7 +70,7 @@ def test_writing_into_a_frame_does_not_change_the_next_one() -> None:
 
 
 def test_numpy_integers_name_the_same_frames_as_plain_ones() -> None:
-    plain, wide = demo_line(seed=9).frame(12), demo_line(seed=np.int64(9)).frame(np.int64(12))  # type: ignore[arg-type]
+    plain, wide = demo_line(seed=9).frame(12), demo_line(seed=np.int64(9)).frame(np.int64(12))
     assert digest(plain) == digest(wide)
 
 
@@ -234,7 +234,7 @@ def test_dirt_builds_up_until_the_lens_is_cleaned() -> None:
 )
 def test_a_line_that_cannot_be_is_refused_in_one_line(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        demo_line(**settings)  # type: ignore[arg-type]
+        demo_line(**settings)
     text = str(refusal.value)
     assert text.startswith("steel line strip: ")
     assert message in text

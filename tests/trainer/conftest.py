@@ -78,7 +78,7 @@ def make_candidate() -> MakeCandidate:
             "crop_format": "jpeg",
             "crop": crop,
         }
-        return Candidate(**{**values, **fields})  # type: ignore[arg-type]  # the fields are the test's own
+        return Candidate(**{**values, **fields})
 
     return make
 

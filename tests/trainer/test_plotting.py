@@ -33,7 +33,7 @@ def test_a_picture_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, mo
     path.write_bytes(b"old")
 
     def stop(_self: object, file: object, **_words: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]  # a path has none, a buffer has
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(FigureCanvasAgg, "print_figure", stop)

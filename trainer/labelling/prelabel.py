@@ -20,8 +20,8 @@ def newest_prelabel(pool: Pool, line: LineConfig, paths: TrainerPaths) -> Prelab
     if run is None:
         return None
     from trainer.learning.evaluate import predict  # noqa: PLC0415  # torch only where there is a run
-    from trainer.learning.model import best_device  # noqa: PLC0415
-    from trainer.learning.weights import load_run  # noqa: PLC0415
+    from trainer.learning.model import best_device  # noqa: PLC0415  # as above
+    from trainer.learning.weights import load_run  # noqa: PLC0415  # as above
 
     model, record = load_run(paths.runs / run)
     if record.classes != line.class_names or record.channels != line.grid.channels:

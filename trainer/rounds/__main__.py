@@ -26,8 +26,8 @@ def main(
     A worker that a signal ended exits with 128 and the signal's number: 0 would say that its rounds are done.
     """
     from trainer.rounds.session import open_workbench  # noqa: PLC0415  # torch only when the options are right
-    from trainer.rounds.workbench import StoppedError  # noqa: PLC0415
-    from trainer.rounds.worker import hold_rounds  # noqa: PLC0415
+    from trainer.rounds.workbench import StoppedError  # noqa: PLC0415  # as above
+    from trainer.rounds.worker import hold_rounds  # noqa: PLC0415  # as above
 
     stop = threading.Event()
     heard: list[int] = []

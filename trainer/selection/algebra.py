@@ -77,7 +77,7 @@ def best_algebra() -> Algebra:
 
     if not torch.cuda.is_available():
         return NumpyAlgebra()
-    from trainer.selection.torch_algebra import TorchAlgebra  # noqa: PLC0415
+    from trainer.selection.torch_algebra import TorchAlgebra  # noqa: PLC0415  # as above
 
     return TorchAlgebra("cuda")
 

@@ -107,7 +107,7 @@ class World:
     def turn_until(self, done: object, *, turns: int = 200) -> None:
         for _ in range(turns):
             self.turn()
-            if done():  # type: ignore[operator]  # a plain callable of the test
+            if done():
                 return
         pytest.fail("it did not happen")
 

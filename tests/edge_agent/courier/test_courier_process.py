@@ -68,8 +68,8 @@ def said(process: "subprocess.Popen[bytes]") -> list[object]:
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
-        write_line(process.stdin, Stop())  # type: ignore[arg-type]  # a pipe is a stream
-        return list(read_lines(process.stdout, FromCourier))  # type: ignore[arg-type]
+        write_line(process.stdin, Stop())
+        return list(read_lines(process.stdout, FromCourier))
 
 
 def test_an_unreadable_spool_is_told_with_every_birth_until_it_is_taken_away(
@@ -108,7 +108,7 @@ def test_a_courier_that_cannot_open_its_spool_says_why_to_the_fleet_and_to_its_s
     # The broker still holds what a node said that was there before.
     gone = ear.wait_for(NodeState, lambda state: state.troubles != ())
     with process:
-        words = list(read_lines(process.stdout, FromCourier))  # type: ignore[arg-type]
+        words = list(read_lines(process.stdout, FromCourier))
 
     reason = f"{tmp_path / 'agent/spool.db'}: unable to open database file; the node cannot start without it"
     assert (gone.online, gone.troubles) == (False, (reason,))
@@ -121,7 +121,7 @@ def test_a_courier_whose_configuration_cannot_be_read_says_so_by_its_status(toml
 
     process = courier(toml)
     with process:
-        words = list(read_lines(process.stdout, FromCourier))  # type: ignore[arg-type]
+        words = list(read_lines(process.stdout, FromCourier))
 
     assert [type(word) for word in words] == [Troubled]
     assert process.returncode == os.EX_CONFIG

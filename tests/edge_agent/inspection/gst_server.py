@@ -6,7 +6,7 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  # gi is told the version first
 
 PICTURES = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=20/1"
 

@@ -26,7 +26,7 @@ def serve() -> Iterator[Serve]:
     servers: list[RtspServer] = []
 
     def start(**options: object) -> RtspServer:
-        servers.append(RtspServer(**options))  # type: ignore[arg-type]  # the server's own words
+        servers.append(RtspServer(**options))
         return servers[-1]
 
     yield start
@@ -220,13 +220,13 @@ def gstreamer() -> Iterator[int]:
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_server_that_is_not_ours_is_read_with_its_password(gstreamer: int, transport: str) -> None:
     url = f"rtsp://127.0.0.1:{gstreamer}/line"
-    source = RtspSource(url=url, username="winnow", transport=transport, timeout_s=20.0)  # type: ignore[arg-type]  # one of two
+    source = RtspSource(url=url, username="winnow", transport=transport, timeout_s=20.0)
     clock = SystemClock()
     camera = RtspCamera(source, password=SECRET, frames_per_s=None, channels=3, clock=clock, until_done=False)
     frames = camera.frames(threading.Event())
 
     seen = [next(frames) for _ in range(3)]
-    frames.close()  # type: ignore[attr-defined]  # a generator
+    frames.close()
 
     assert [entry.image.shape for entry in seen if isinstance(entry, Frame)] == [(240, 320, 3)] * 3
 

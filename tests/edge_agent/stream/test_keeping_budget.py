@@ -131,7 +131,7 @@ def test_a_stream_that_always_looks_better_gets_burst_and_rate_and_no_more(burst
 
 @pytest.mark.parametrize("rows", ["news", "one"])
 def test_every_patch_of_every_stream_has_one_reason_that_is_known(rows: str) -> None:
-    known = set(Reason.__args__)  # type: ignore[attr-defined]  # a literal's words
+    known = set(Reason.__args__)
     rng = np.random.default_rng(5)
     stream_filter = StreamFilter(BudgetTable(), FilterTable(gate_share=0.5), SelectionTable(), rng=rng)
     reasons: deque[str] = deque()

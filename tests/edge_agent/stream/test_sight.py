@@ -163,7 +163,7 @@ def test_another_recipe_is_another_picture() -> None:
 @pytest.mark.parametrize("key", ["dark", "blurred", "dirty"])
 def test_a_measure_of_nothing_is_never_said(key: str) -> None:
     line = strip(1)
-    sight = used_to(line, 200, SightTable(**{key: 0.0}))  # type: ignore[arg-type]  # one of its keys
+    sight = used_to(line, 200, SightTable(**{key: 0.0}))
     worst = {
         "dark": lambda image: (image * 0.02).astype(np.uint8),
         "blurred": lambda image: blurred(image, reach=4),
@@ -227,7 +227,7 @@ def test_an_alarm_waits_for_the_third_frame_and_stays_until_thirty_are_clear() -
     shown: list[tuple[Fault, ...]] = []
     changes = 0
     for faults in [("dark",), ("dark",), ()] + [("dark",)] * 3 + [()] * 29 + [("dark",)] + [()] * 30:
-        changes += alarm.note(faults)  # type: ignore[arg-type]  # the words are faults
+        changes += alarm.note(faults)  # the words are faults
         shown.append(alarm.raised)
 
     assert shown == [()] * 5 + [("dark",)] * 60 + [()]

@@ -24,11 +24,11 @@ def test_a_network_of_single_pixels_ranks_alike_on_tiles_crops_and_bare_patches(
     with torch.no_grad():
         # The lighter a pixel, the surer.
         network.weight.copy_(torch.tensor([1.0, 0.0, -1.0]).reshape(3, 1, 1, 1))
-        network.bias.zero_()  # type: ignore[union-attr]  # a convolution has one unless told otherwise
+        network.bias.zero_()
     model = TaskModel(network, classes=3, channels=1).eval()
     named = Namespace(classes=("steel", "scratch", "dent"))
     options = Namespace(architecture="compact", encoder="compact-8", steps=1)
-    line = line_of(named, options)  # type: ignore[arg-type]  # only its classes are asked for
+    line = line_of(named, options)
 
     node, crops, bare = scored(model, line, iter(frames()))
 

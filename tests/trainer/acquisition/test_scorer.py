@@ -223,11 +223,11 @@ def test_counting_needs_a_threshold_that_pixels_can_pass() -> None:
 
 def test_unknown_names_are_refused_with_the_known() -> None:
     with pytest.raises(ConfigError, match='measure "entropi": not known; known are bvsb, entropy, least-confidence'):
-        build_source("entropi", MODEL)  # type: ignore[arg-type]  # what a recipe may say
+        build_source("entropi", MODEL)
     with pytest.raises(ConfigError, match="known are bald, categories-first-entropy"):
-        build_committee_source("entropy", Heads(HEADED))  # type: ignore[arg-type]
+        build_committee_source("entropy", Heads(HEADED))
     with pytest.raises(ConfigError, match="known are count, mean, sum, top"):
-        build_scorer(build_source("entropy", MODEL), GRID, aggregation="max", top_share=1)  # type: ignore[arg-type]
+        build_scorer(build_source("entropy", MODEL), GRID, aggregation="max", top_share=1)
 
 
 def test_class_weights_belong_to_class_variance_and_only_there() -> None:

@@ -303,7 +303,7 @@ def test_an_arm_has_its_own_network(tiny: DataSet) -> None:
 
     plain, wide = (laid.learner(arm).fit(Labelled(tuple(range(20)), 0), seed=1, step=quiet) for arm in ("a", "wide"))
 
-    dims = [fitted.model.dim for fitted in (plain, wide)]  # type: ignore[attr-defined]  # of this kind of learner
+    dims = [fitted.model.dim for fitted in (plain, wide)]
     assert dims == [16, 32]
 
 

@@ -261,7 +261,7 @@ def test_a_training_of_clicks_may_end_early_by_the_val_split(sets: Path) -> None
     assert isinstance(learner, ClickLearner)
     assert learner.watched is not None
     assert len(learner.watched.images) == 2
-    assert ground.learner(CEILING).watched is learner.watched  # type: ignore[attr-defined]  # of this kind of learner
+    assert ground.learner(CEILING).watched is learner.watched
 
 
 def test_an_image_of_which_nothing_is_known_is_not_asked_about_and_leaves_its_clicks_to_others(sets: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from shared.console import Console
 from shared.errors import ConfigError
-from tests.trainer.experiment.studies import RECIPE, write_recipe, write_tiny_set
+from tests.trainer.experiment.studies import RECIPE, Cut, write_recipe, write_tiny_set
 from trainer.experiment.grounds import lay_ground, open_data
 from trainer.experiment.recipe import load_recipe
 from trainer.experiment.record import read_rounds
@@ -57,14 +57,7 @@ def test_by_default_the_seed_alone_decides(tmp_path: Path) -> None:
 def test_what_encoders_begin_with_is_told_kept_on_the_way_and_learned_no_more_where_all_is_held(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Cut(Console):
-        """A voice that fails in the middle: so does whoever speaks."""
-
-        def event(self, name: str, text: str = "", **fields: object) -> None:
-            if fields.get("percent") == 60:
-                raise KeyboardInterrupt
-            super().event(name, text, **fields)
-
+    what = "what encoders begin with"
     sets = write_tiny_set(tmp_path / "sets")
     text = FROM_SPACE.replace("steps = 3\n", "steps = 30\ncheckpoint_every = 5\n").replace("rounds = 2", "rounds = 1")
     recipe = write_recipe(tmp_path, text)
@@ -73,13 +66,13 @@ def test_what_encoders_begin_with_is_told_kept_on_the_way_and_learned_no_more_wh
         """How far the start was told to be, in percent."""
         run(recipe, data=sets, out=tmp_path / out, seeds=None, jobs=1, console=console)
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        return [line["percent"] for line in lines if line.get("what") == "what encoders begin with"]
+        return [line["percent"] for line in lines if line.get("what") == what]
 
     assert told("whole", Console(as_json=True)) == list(range(0, 101, 10))
     assert told("whole", Console(as_json=True)) == []
 
     with pytest.raises(KeyboardInterrupt):
-        told("cut", Cut(as_json=True))
+        told("cut", Cut(what))
     capsys.readouterr()
     assert min(told("cut", Console(as_json=True))) > 40
     whole, cut = (read_rounds(tmp_path / out / "boxes" / "seed-0" / "top.jsonl") for out in ("whole", "cut"))

@@ -1,5 +1,7 @@
 """The probes: inverse, most incorrect, expert, and a pool that is half one image."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.stats import chisquare
@@ -27,7 +29,7 @@ def repeated_problem(image_of: Ints) -> Problem:
     return Problem(rows[image_of], None, rows[:0], tau=0.3)
 
 
-def learner(image_of: Ints, hardness: Floats):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def learner(image_of: Ints, hardness: Floats) -> Callable[[Ints], Floats]:
     """Stand for a model that is sure of the images it has learned."""
 
     def scores(labelled: Ints) -> Floats:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from deploy.cli import main
 from shared.console import Console
 from shared.errors import ConfigError, StateError
-from tests.trainer.experiment.studies import RECIPE, write_recipe, write_tiny_set
+from tests.trainer.experiment.studies import RECIPE, Cut, write_recipe, write_tiny_set
 from trainer.experiment.draws import fit_seed, random_start, space_seed
 from trainer.experiment.learner import Labelled
 from trainer.experiment.record import RoundRecord, claimed, open_study, read_rounds, read_study
@@ -277,16 +277,8 @@ def test_embeddings_tell_how_far_they_are_and_go_on_where_they_were(
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["percent"] for line in told if line.get("what") == "embeddings"] == list(range(0, 101, 10))
 
-    class Cut(Console):
-        """A voice that fails in the middle: so does whoever speaks."""
-
-        def event(self, name: str, text: str = "", **fields: object) -> None:
-            if fields.get("what") == "embeddings" and fields["percent"] == 60:
-                raise KeyboardInterrupt
-            super().event(name, text, **fields)
-
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, data=sets, out=tmp_path / "cut", seeds=None, jobs=1, console=Cut(as_json=True))
+        run(recipe, data=sets, out=tmp_path / "cut", seeds=None, jobs=1, console=Cut("embeddings"))
     capsys.readouterr()
     hold(recipe, sets, tmp_path / "cut")
 

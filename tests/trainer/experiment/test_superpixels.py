@@ -3,6 +3,7 @@
 import sys
 from collections import Counter, deque
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,7 +220,7 @@ def test_what_would_crash_the_library_is_refused() -> None:
     with pytest.raises(ConfigError, match="side of 3 px; expected at least 4"):
         seeds(np.zeros((40, 40), dtype=np.uint8), side_px=3)
     with pytest.raises(InputError, match=r"image: float64 \(40, 40\); superpixels take uint8"):
-        seeds(np.zeros((40, 40)), side_px=8)  # type: ignore[arg-type]
+        seeds(np.zeros((40, 40)), side_px=8)
     with pytest.raises(InputError, match=r"image: uint8 \(40, 40, 4\); superpixels take uint8"):
         seeds(np.zeros((40, 40, 4), dtype=np.uint8), side_px=8)
 
@@ -244,5 +245,5 @@ def test_an_opencv_without_the_contributed_part_is_refused(monkeypatch: pytest.M
         seeds(np.zeros((40, 40), dtype=np.uint8), side_px=8)
 
 
-def library():  # type: ignore[no-untyped-def]  # noqa: ANN201
+def library() -> Any:
     return pytest.importorskip("cv2", reason="opencv-contrib-python-headless is not installed")

@@ -14,7 +14,7 @@ RULES = [Whole(), Parts(4, 4), Parts(3, 4), Parts(7, 5), Squares(16), Squares(51
 def test_the_boxes_of_an_image_cover_each_pixel_once(rule: object, size: tuple[int, int]) -> None:
     counts = np.zeros(size, dtype=np.uint8)
 
-    for box in boxes(rule, *size):  # type: ignore[arg-type]
+    for box in boxes(rule, *size):
         box.of(counts)[...] += 1
         assert box.of(counts).size == box.pixels
 
@@ -101,4 +101,4 @@ def test_the_label_of_a_crop_ends_with_its_unit() -> None:
 @pytest.mark.parametrize("rule", [Parts(0, 3), Parts(3, 99), Squares(0)])
 def test_a_grid_that_cannot_be_is_refused(rule: object) -> None:
     with pytest.raises(StateError, match="expected"):
-        boxes(rule, 20, 20)  # type: ignore[arg-type]
+        boxes(rule, 20, 20)

@@ -78,10 +78,10 @@ def without_statistics() -> None:
     def plain(module: nn.Module) -> nn.Module:
         for name, child in module.named_children():
             norm = isinstance(child, nn.BatchNorm2d)
-            setattr(module, name, nn.GroupNorm(1, child.num_features) if norm else plain(child))  # type: ignore[arg-type]  # a number
+            setattr(module, name, nn.GroupNorm(1, child.num_features) if norm else plain(child))
         return module
 
-    trainer.learning.model.build_network = lambda *args, **words: plain(build_network(*args, **words))  # type: ignore[attr-defined]
+    trainer.learning.model.build_network = lambda *args, **words: plain(build_network(*args, **words))
 
 
 def main(root: Path) -> None:
@@ -92,7 +92,7 @@ def main(root: Path) -> None:
             return
         found = {}
         for name, words in {"plain": {}, "heads": {"heads": 4}, "early": {"settings": LONG, "patience": 1}}.items():
-            found[name] = learn(root / name, **words)  # type: ignore[arg-type]  # as learn takes them
+            found[name] = learn(root / name, **words)
         found["whole"] = learn(root / "long", LONG)
         weights = (root / "long" / "weights").read_bytes()
         for file in (root / "long" / "checkpoints").rglob("step-00000012*"):

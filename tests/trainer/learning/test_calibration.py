@@ -231,7 +231,7 @@ def test_patches_of_one_neighbourhood_are_in_one_fold() -> None:
 
     def noted(logits: object, truth: object, folds: NDArray[np.intp]) -> Calibration:
         seen.extend(tuple(np.unique(part)) for part in folds.reshape(10, -1))
-        return cross_fitted(logits, truth, folds)  # type: ignore[arg-type]  # passed on as they came
+        return cross_fitted(logits, truth, folds)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.learning.evaluate.cross_fitted", noted)

@@ -87,10 +87,10 @@ def test_each_member_is_its_own_two_convolutions() -> None:
     heads = network(model).heads
 
     with torch.inference_mode():
-        together = network(model).network.head(features)  # type: ignore[operator]  # a module
+        together = network(model).network.head(features)
 
         for number, head in enumerate(heads):
-            first, second = head[0], head[2]  # type: ignore[index]  # a Sequential
+            first, second = head[0], head[2]
             assert first.weight.shape == (HIDDEN, 8, 1, 1)
             hidden = torch.einsum("oi,nihw->nohw", first.weight[:, :, 0, 0], features) + first.bias[:, None, None]
             own = torch.einsum("oi,nihw->nohw", second.weight[:, :, 0, 0], hidden.clamp(min=0))
@@ -112,7 +112,7 @@ def test_members_begin_apart_and_follow_from_the_seed() -> None:
 
     assert to_bytes(first) == to_bytes(again)
     assert to_bytes(first) != to_bytes(other)
-    weights = [head[0].weight for head in network(first).heads]  # type: ignore[index]  # a Sequential
+    weights = [head[0].weight for head in network(first).heads]
     assert all(not torch.equal(weights[0], weight) for weight in weights[1:])
 
 
@@ -139,7 +139,7 @@ def test_only_heads_carry_the_regulariser_and_only_they_do_without_weight_decay(
 
     assert {id(each) for each in model.parameters() if each.grad is not None} == heads
     trunk, held = parameter_groups(model)
-    assert {id(each) for each in held["params"]} == heads  # type: ignore[attr-defined]  # a list
+    assert {id(each) for each in held["params"]} == heads
     assert (trunk["weight_decay"], held["weight_decay"]) == (0.01, 0.0)
 
 
@@ -151,7 +151,7 @@ def test_an_l2_ensemble_has_weight_decay_everywhere_and_no_regulariser() -> None
     total, told = Objective(model, (0, 32, 0, 32), class_weights(masks, classes=3))(pixels, truth)
 
     (group,) = parameter_groups(model)
-    assert len(group["params"]) == len(list(model.parameters()))  # type: ignore[arg-type]  # a list
+    assert len(group["params"]) == len(list(model.parameters()))
     torch.testing.assert_close(total, 2 * told)
 
 

@@ -33,7 +33,7 @@ def built(settings: LearningTable, *, heads: int = 0) -> TaskModel:
     torch.manual_seed(1)
     for part in model.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(part.running_mean, -0.2, 0.2)  # type: ignore[arg-type]  # a buffer
+            torch.nn.init.uniform_(part.running_mean, -0.2, 0.2)
             torch.nn.init.uniform_(part.bias, -0.2, 0.2)
     return model
 

@@ -100,7 +100,7 @@ def test_redelivery_is_harmless_and_acknowledged_each_time(plant: Plant, make_ca
 def renamed(candidate: Candidate, **parts: object) -> Candidate:
     """Give a candidate another id."""
     parsed = CandidateId.parse(candidate.id)
-    name = CandidateId(**{"node": "n1", "boot": parsed.boot, "seq": parsed.seq, "digest": parsed.digest, **parts})  # type: ignore[arg-type]
+    name = CandidateId(**{"node": "n1", "boot": parsed.boot, "seq": parsed.seq, "digest": parsed.digest, **parts})
     return msgspec.structs.replace(candidate, id=str(name))
 
 

@@ -171,7 +171,7 @@ def test_a_label_that_does_not_fit_takes_none_of_its_batch(pool: Pool, fill: Fil
     good = Returned(ids[0], np.zeros((64, 64), np.uint8), "me")
     bad = {
         "size": Returned(ids[1], np.zeros((63, 64), np.uint8), "me"),
-        "dtype": Returned(ids[1], np.zeros((64, 64), np.int64), "me"),  # type: ignore[arg-type]  # the fault
+        "dtype": Returned(ids[1], np.zeros((64, 64), np.int64), "me"),  # the fault
         "state": Returned(ids[2], np.zeros((64, 64), np.uint8), "me"),
     }[fault]
     before = everything(pool)

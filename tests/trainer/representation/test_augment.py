@@ -207,7 +207,7 @@ def test_the_colour_recipe_is_refused_without_colours() -> None:
 
 def test_an_unknown_recipe_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match='recipe is "sepia"; known recipes are colour, grey'):
-        recipe_for(1, "sepia")  # type: ignore[arg-type]
+        recipe_for(1, "sepia")
 
 
 def test_two_views_of_a_patch_differ_and_stay_near_it() -> None:

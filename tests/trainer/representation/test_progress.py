@@ -139,10 +139,10 @@ def test_a_finished_training_is_not_held_again(tmp_path: Path) -> None:
 def test_progress_of_other_work_is_passed_over(tmp_path: Path, other: dict[str, object]) -> None:
     trained(kept(tmp_path))
 
-    space, report = trained(kept(tmp_path), **other)  # type: ignore[arg-type]
+    space, report = trained(kept(tmp_path), **other)
 
     assert report.resumed_at == 0
-    assert to_bytes(space) == to_bytes(trained(**other)[0])  # type: ignore[arg-type]
+    assert to_bytes(space) == to_bytes(trained(**other)[0])
 
 
 def test_checkpoints_change_no_result(tmp_path: Path) -> None:

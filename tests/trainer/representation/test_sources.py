@@ -83,7 +83,7 @@ def test_a_task_model_s_features_are_its_deepest_pooled(settings: LearningTable)
     found = task_source(task, POOL).module.cpu()
 
     with torch.inference_mode():
-        deepest = task.network.encoder(normalised(torch.from_numpy(POOL).permute(0, 3, 1, 2)))[-1]  # type: ignore[operator]
+        deepest = task.network.encoder(normalised(torch.from_numpy(POOL).permute(0, 3, 1, 2)))[-1]
         features: NDArray[np.float32] = (
             deepest.numpy().reshape(12, -1, deepest.shape[2] * deepest.shape[3]).mean(axis=2)
         )
@@ -117,7 +117,7 @@ def test_looking_at_a_model_leaves_it_as_it_was() -> None:
     task_source(task, POOL)
 
     assert task.training
-    assert task.network.encoder.training  # type: ignore[union-attr]
+    assert task.network.encoder.training
     assert to_bytes(task) == before
     assert all(parameter.requires_grad for parameter in task.parameters())
 
@@ -151,8 +151,8 @@ def test_a_task_model_starts_from_the_space_s_encoder(space: SpaceTable, setting
 
     initialise_encoder(task, trained)
 
-    wanted = trained.encoder.encoder.state_dict()  # type: ignore[union-attr, operator]
-    assert all(torch.equal(value, wanted[name]) for name, value in task.network.encoder.state_dict().items())  # type: ignore[union-attr, operator]
+    wanted = trained.encoder.encoder.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in task.network.encoder.state_dict().items())
     assert np.allclose(task_source(task, POOL).embed(POOL), simclr_source(trained, POOL).embed(POOL), atol=1e-5)
     decoder = [name for name in before if not name.startswith("network.encoder.")]
     assert decoder

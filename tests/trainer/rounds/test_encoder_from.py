@@ -47,7 +47,7 @@ def trained(line: LineConfig, **begin: Any) -> dict[str, torch.Tensor]:
 
 def test_a_new_model_begins_with_the_encoder_of_the_space(bench: Workbench) -> None:
     space = build_space(SPACE, channels=1, seed=9)
-    wanted = dict(space.encoder.encoder.named_parameters())  # type: ignore[union-attr, operator]
+    wanted = dict(space.encoder.encoder.named_parameters())
 
     found, without = trained(bench.line, start=None, space=space), trained(bench.line, start=None)
 

@@ -28,7 +28,7 @@ def site(finished_site: Any, tmp_path: Path) -> Any:
 
 def judged(site: Any) -> Passed | HeldBack:
     """Judge the second run again, beside the first."""
-    with opened(site, SystemClock()) as bench:  # type: ignore[arg-type]  # a real clock: graphs take real time
+    with opened(site, SystemClock()) as bench:  # a real clock: graphs take real time
         done = current_round(bench)
         first = bench.pool.rounds("steel")[0].detail["run"]
         fact = judge_run(bench, replace(done, stage=Stage.GATE, serving=str(first)))

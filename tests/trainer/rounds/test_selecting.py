@@ -81,7 +81,7 @@ def test_a_candidate_that_retention_drops_in_the_middle_does_not_end_the_selecti
                 bench.pool.trim("steel", len(bench.pool.ids("steel", state=None)) - 60)
             return entries(ids, run)
 
-        bench.pool.scores = scores_after_a_trim  # type: ignore[method-assign]  # another process would do this between two calls
+        bench.pool.scores = scores_after_a_trim  # another process would do this between two calls
         second = select(bench, round_)
         dropped = bench.pool.counters("steel")["dropped"]
         waiting = set(bench.pool.ids("steel"))

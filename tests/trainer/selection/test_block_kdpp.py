@@ -33,6 +33,7 @@ class Tabled:
     def across(self, rows: Ints, columns: Ints) -> Floats:
         return self.matrix[np.ix_(rows, columns)]
 
+    # Nothing is known in these draws: whoever asks what is explained fails.
     def explained(self, items: Ints, known: Ints) -> Floats:
         raise NotImplementedError
 

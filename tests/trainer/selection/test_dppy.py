@@ -93,7 +93,7 @@ def test_a_chain_that_was_cut_short_is_told_apart() -> None:
 def test_a_chain_takes_the_steps_it_was_asked_for_in_portions() -> None:
     taken = []
 
-    class Counting(FiniteDPP):  # type: ignore[misc]  # the library carries no types
+    class Counting(FiniteDPP):
         def sample_mcmc_k_dpp(self, size: int, **settings: object) -> list[int]:
             assert abs(np.linalg.slogdet(self.L[np.ix_(settings["s_init"], settings["s_init"])]).logabsdet) < 1e-6
             taken.append(settings["nb_iter"] - 1)
@@ -118,13 +118,13 @@ def test_the_same_seed_gives_the_same_draw_and_numpys_own_luck_is_left_alone() -
     kernel = cosine_kernel(40, 0.1)
     exact, chain = draws_exactly(kernel, 10), draws_by_chain(kernel, 10, steps=1_200)
     np.random.seed(1)  # noqa: NPY002  # the global state is what this is about
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002  # the state that a library may not touch
 
     draws = [law.draw(np.random.default_rng(seed)).tolist() for law in (exact, chain) for seed in (6, 6, 7)]
 
     assert draws[0] == draws[1] != draws[2]
     assert draws[3] == draws[4] != draws[5]
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002  # the state that a library may not touch
 
 
 def test_sums_that_dppy_would_let_overflow_are_refused() -> None:
@@ -227,9 +227,9 @@ def test_a_pool_too_large_is_refused_before_any_work() -> None:
             return self.n
 
     with pytest.raises(SelectionError, match=f"dppy-exact: a pool of {EXACT_LIMIT + 1}, at most {EXACT_LIMIT} were"):
-        draws_exactly(Large(EXACT_LIMIT + 1), 5)  # type: ignore[arg-type]  # nothing of it may be touched
+        draws_exactly(Large(EXACT_LIMIT + 1), 5)  # nothing of it may be touched
     with pytest.raises(SelectionError, match=f"dppy-mcmc: a pool of {CHAIN_LIMIT + 1}, at most {CHAIN_LIMIT} were"):
-        draws_by_chain(Large(CHAIN_LIMIT + 1), 5, steps=100)  # type: ignore[arg-type]
+        draws_by_chain(Large(CHAIN_LIMIT + 1), 5, steps=100)
 
 
 @pytest.mark.parametrize("k", [0, 8])

@@ -116,7 +116,7 @@ def test_outside_its_domain_it_is_refused(make: object, scores: list[float], a: 
     given_scores = np.array(scores)
 
     with pytest.raises(SelectionError, match=f"^eq3-distance: {said}"):
-        make(unit_rows(np.random.default_rng(0), 2, 3), given_scores, a=a, b=b)  # type: ignore[operator]
+        make(unit_rows(np.random.default_rng(0), 2, 3), given_scores, a=a, b=b)
 
     np.testing.assert_array_equal(given_scores, scores)
 

@@ -241,7 +241,7 @@ def test_the_strategy_tells_which_labelled_counted(sampler: str, monkeypatch: py
     monkeypatch.setattr(conditioning, "KNOWN_LIMIT", 9)
     rows = unit_rows(np.random.default_rng(4), 60, 8)
     problem = Problem(rows[30:], None, rows[:30], tau=0.3)
-    strategy = Greedy(a=0.4, b=0.6, sampler=sampler, conditioned=True)  # type: ignore[arg-type]  # names of the test
+    strategy = Greedy(a=0.4, b=0.6, sampler=sampler, conditioned=True)
 
     choice = strategy.choose(problem, 5, np.random.default_rng(0))
 
@@ -324,7 +324,7 @@ def test_the_strategy_takes_k_different_patches_the_same_again(sampler: str) -> 
     rng = np.random.default_rng(4)
     rows = unit_rows(rng, 120, 8)
     problem = Problem(rows[20:], rng.random(100), rows[:20], tau=0.3)
-    strategy = Greedy(a=0.4, b=0.6, sampler=sampler, conditioned=True)  # type: ignore[arg-type]  # names of the test
+    strategy = Greedy(a=0.4, b=0.6, sampler=sampler, conditioned=True)
 
     first, again = (strategy.choose(problem, 30, np.random.default_rng(5)) for _ in range(2))
 

@@ -75,7 +75,7 @@ def test_one_step_is_that_of_adam() -> None:
     loss = torch.nn.functional.cross_entropy(
         plain(torch.from_numpy(images).permute(0, 3, 1, 2)), torch.from_numpy(labels).long()
     )
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
+    loss.backward()
 
     report = fit(model, images, labels, ClassifierTable(network="dense-16", epochs=1, minibatch=8, learning_rate=1e-3))
 

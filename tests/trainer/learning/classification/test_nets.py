@@ -18,7 +18,7 @@ def test_a_dense_net_is_two_matrices_and_a_rectifier() -> None:
 
     logits = logits_of(model, images, np.arange(5), threads_used=1, step=quiet).numpy()
 
-    w, b, v, c = (t.detach().double().numpy() for t in (first.weight, first.bias, last.weight, last.bias))  # type: ignore[union-attr,operator]
+    w, b, v, c = (t.detach().double().numpy() for t in (first.weight, first.bias, last.weight, last.bias))
     hidden = np.maximum((flat - 127.5) / 64 @ w.T + b, 0)
     np.testing.assert_allclose(logits, hidden @ v.T + c, rtol=1e-4, atol=1e-5)
 
