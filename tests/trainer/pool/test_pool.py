@@ -1,3 +1,5 @@
+"""The pool: what goes in comes out, once, and what does not fit changes nothing."""
+
 import random
 
 import numpy as np
