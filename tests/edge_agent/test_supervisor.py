@@ -17,10 +17,9 @@ from shared.config import load_agent
 from shared.console import Console
 from shared.errors import StateError
 from shared.messages import CameraState
+from tests.edge_agent.running import PATIENCE_S
 
 AgentToml = Callable[..., Path]
-#: Far above what anything here takes, also on a busy machine.
-PATIENCE_S = 60.0
 
 
 class Still(Supervisor):
